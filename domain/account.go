@@ -1,0 +1,312 @@
+package domain
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Role is what a member may do. The zero Role may do nothing.
+type Role string
+
+// Each role may do what the ones below it may.
+const (
+	RoleOwner    Role = "OWNER"    // everything, members of every role included
+	RoleAdmin    Role = "ADMIN"    // agents, permissions, settings, members below owner
+	RoleApprover Role = "APPROVER" // reads; says yes or no where a person is asked
+	RoleViewer   Role = "VIEWER"   // reads
+)
+
+func (r Role) rank() int {
+	switch r {
+	case RoleOwner:
+		return 4
+	case RoleAdmin:
+		return 3
+	case RoleApprover:
+		return 2
+	case RoleViewer:
+		return 1
+	}
+	return 0
+}
+
+// Valid reports whether r is one of the roles.
+func (r Role) Valid() bool { return r.rank() > 0 }
+
+// AtLeast reports whether r may do what least may.
+func (r Role) AtLeast(least Role) bool { return r.Valid() && r.rank() >= least.rank() }
+
+// Member is a person of an account, or a tool that acts for one.
+type Member struct {
+	ID      MemberID
+	Name    string
+	Role    Role
+	Token   TokenHash
+	Removed bool
+}
+
+// Account is the fold of an account's own events: who may manage it, and the
+// settings that only give defaults. The zero Account has no members.
+type Account struct {
+	ID       AccountID
+	Name     string
+	Currency Currency
+	// Members holds the removed ones too, for the audit trail. It is never
+	// written to after the Account is handed out.
+	Members map[MemberID]Member
+	// Version is the sequence of the newest event folded.
+	Version uint64
+}
+
+// Opened reports whether the account exists.
+func (a Account) Opened() bool { return a.Version > 0 }
+
+// Member returns a member who was not removed.
+func (a Account) Member(id MemberID) (Member, bool) {
+	m, ok := a.Members[id]
+	return m, ok && !m.Removed
+}
+
+// Roster is every member who was not removed, by id.
+func (a Account) Roster() []Member {
+	var roster []Member
+	for _, m := range a.Members {
+		if !m.Removed {
+			roster = append(roster, m)
+		}
+	}
+	slices.SortFunc(roster, func(x, y Member) int { return cmp.Compare(x.ID, y.ID) })
+	return roster
+}
+
+// Evolve folds one recorded event of the account in. It never refuses: the
+// event already happened. Events it has seen, and an agent's, change nothing.
+func (a Account) Evolve(r Recorded) Account {
+	if r.Agent != "" || r.Position.Seq <= a.Version {
+		return a
+	}
+	a.Version = r.Position.Seq
+	switch e := r.Event.(type) {
+	case AccountOpened:
+		a.ID, a.Name, a.Currency = r.Account, e.Name, e.Currency
+		return a.with(Member{ID: e.Owner, Name: "owner", Role: RoleOwner, Token: e.Token})
+	case AccountSettingsChanged:
+		a.Name, a.Currency = e.Name, e.Currency
+	case MemberAdded:
+		return a.with(Member{ID: e.MemberID, Name: e.Name, Role: e.Role, Token: e.Token})
+	case MemberRoleChanged:
+		m := a.Members[e.MemberID]
+		m.Role = e.Role
+		return a.with(m)
+	case MemberTokenRotated:
+		m := a.Members[e.MemberID]
+		m.Token = e.Token
+		return a.with(m)
+	case MemberRemoved:
+		m := a.Members[e.MemberID]
+		m.Removed, m.Token = true, ""
+		return a.with(m)
+	case AgentRegistered, AgentDisabled, AgentEnabled, AgentKeyRotated,
+		PermissionGranted, PermissionReplaced, PermissionRevoked, DecisionMade:
+		// An agent's, not the account's.
+	}
+	return a
+}
+
+func (a Account) with(m Member) Account {
+	members := maps.Clone(a.Members)
+	if members == nil {
+		members = map[MemberID]Member{}
+	}
+	members[m.ID] = m
+	a.Members = members
+	return a
+}
+
+// OpenAccount begins an account.
+type OpenAccount struct {
+	Name     string
+	Currency Currency
+	Owner    MemberID
+	Token    TokenHash
+}
+
+// Open decides on an OpenAccount.
+func (a Account) Open(cmd OpenAccount) ([]Event, error) {
+	if a.Opened() {
+		return nil, Reject(Conflict, "account %s is open already", a.ID)
+	}
+	if _, err := ParseCurrency(string(cmd.Currency)); err != nil {
+		return nil, RejectField(Invalid, "/defaultCurrency", "%v", err)
+	}
+	if err := checkText("/name", cmd.Name, 1, 128); err != nil {
+		return nil, err
+	}
+	return []Event{AccountOpened(cmd)}, nil
+}
+
+// ChangeSettings changes what is not nil.
+type ChangeSettings struct {
+	Name     *string
+	Currency *Currency
+}
+
+// Change decides on a ChangeSettings.
+func (a Account) Change(cmd ChangeSettings) ([]Event, error) {
+	next := AccountSettingsChanged{Name: a.Name, Currency: a.Currency}
+	if cmd.Name != nil {
+		if err := checkText("/name", *cmd.Name, 1, 128); err != nil {
+			return nil, err
+		}
+		next.Name = *cmd.Name
+	}
+	if cmd.Currency != nil {
+		if _, err := ParseCurrency(string(*cmd.Currency)); err != nil {
+			return nil, RejectField(Invalid, "/defaultCurrency", "%v", err)
+		}
+		next.Currency = *cmd.Currency
+	}
+	if next.Name == a.Name && next.Currency == a.Currency {
+		return nil, nil
+	}
+	return []Event{next}, nil
+}
+
+// AddMember adds a member. By is who asks.
+type AddMember struct {
+	By       Member
+	MemberID MemberID
+	Name     string
+	Role     Role
+	Token    TokenHash
+}
+
+// Add decides on an AddMember.
+func (a Account) Add(cmd AddMember) ([]Event, error) {
+	if !cmd.Role.Valid() {
+		return nil, RejectField(Invalid, "/role", "%q is not a role; use OWNER, ADMIN, APPROVER or VIEWER", cmd.Role)
+	}
+	if err := checkText("/name", cmd.Name, 1, 128); err != nil {
+		return nil, err
+	}
+	if err := outranks(cmd.By, cmd.Role); err != nil {
+		return nil, err
+	}
+	if _, taken := a.Members[cmd.MemberID]; taken {
+		return nil, Reject(Conflict, "member %s exists already", cmd.MemberID)
+	}
+	return []Event{MemberAdded{MemberID: cmd.MemberID, Name: cmd.Name, Role: cmd.Role, Token: cmd.Token}}, nil
+}
+
+// ChangeRole gives a member another role.
+type ChangeRole struct {
+	By       Member
+	MemberID MemberID
+	Role     Role
+}
+
+// ChangeRole decides on a ChangeRole.
+func (a Account) ChangeRole(cmd ChangeRole) ([]Event, error) {
+	m, ok := a.Member(cmd.MemberID)
+	switch {
+	case !cmd.Role.Valid():
+		return nil, RejectField(Invalid, "/role", "%q is not a role; use OWNER, ADMIN, APPROVER or VIEWER", cmd.Role)
+	case !ok:
+		return nil, Reject(NotFound, "no member %s", cmd.MemberID)
+	case m.Role == cmd.Role:
+		return nil, nil
+	}
+	if err := cmp.Or(outranks(cmd.By, m.Role), outranks(cmd.By, cmd.Role), a.keepsOwner(m)); err != nil {
+		return nil, err
+	}
+	return []Event{MemberRoleChanged{MemberID: m.ID, Role: cmd.Role}}, nil
+}
+
+// RotateToken gives a member a new token. Everybody may rotate their own.
+type RotateToken struct {
+	By       Member
+	MemberID MemberID
+	Token    TokenHash
+}
+
+// RotateToken decides on a RotateToken.
+func (a Account) RotateToken(cmd RotateToken) ([]Event, error) {
+	m, ok := a.Member(cmd.MemberID)
+	if !ok {
+		return nil, Reject(NotFound, "no member %s", cmd.MemberID)
+	}
+	if cmd.By.ID != m.ID {
+		if err := outranks(cmd.By, m.Role); err != nil {
+			return nil, err
+		}
+	}
+	return []Event{MemberTokenRotated{MemberID: m.ID, Token: cmd.Token}}, nil
+}
+
+// RemoveMember ends a member's rights. The name stays for the audit trail.
+type RemoveMember struct {
+	By       Member
+	MemberID MemberID
+}
+
+// Remove decides on a RemoveMember.
+func (a Account) Remove(cmd RemoveMember) ([]Event, error) {
+	m, known := a.Members[cmd.MemberID]
+	switch {
+	case !known:
+		return nil, Reject(NotFound, "no member %s", cmd.MemberID)
+	case m.Removed:
+		return nil, nil
+	}
+	if err := cmp.Or(outranks(cmd.By, m.Role), a.keepsOwner(m)); err != nil {
+		return nil, err
+	}
+	return []Event{MemberRemoved{MemberID: m.ID}}, nil
+}
+
+// outranks is the rule that owners deal with owners, and admins with the rest.
+func outranks(by Member, role Role) error {
+	if by.Role.AtLeast(RoleAdmin) && by.Role.AtLeast(role) {
+		return nil
+	}
+	return Reject(Forbidden, "a member with the role %s can't manage one with the role %s", by.Role, role)
+}
+
+// keepsOwner refuses to take the last owner away, which would leave an account
+// nobody can manage.
+func (a Account) keepsOwner(leaving Member) error {
+	if leaving.Role != RoleOwner {
+		return nil
+	}
+	for _, m := range a.Members {
+		if m.ID != leaving.ID && m.Role == RoleOwner && !m.Removed {
+			return nil
+		}
+	}
+	return Reject(Conflict, "%s is the last owner; make another member OWNER first", leaving.ID)
+}
+
+// checkText refuses what can't be shown safely: control, bidirectional and
+// other invisible characters, blanks around it, or a length out of bounds.
+func checkText(field, s string, least, most int) error {
+	switch n := utf8.RuneCountInString(s); {
+	case n < least:
+		return RejectField(Invalid, field, "is required")
+	case n > most:
+		return RejectField(Invalid, field, "is %d characters long; at most %d are taken", n, most)
+	case !utf8.ValidString(s):
+		return RejectField(Invalid, field, "is not UTF-8")
+	case strings.TrimSpace(s) != s:
+		return RejectField(Invalid, field, "begins or ends with blanks")
+	}
+	for _, r := range s {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf)) {
+			return RejectField(Invalid, field, "has the invisible character %U", r)
+		}
+	}
+	return nil
+}

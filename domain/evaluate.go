@@ -1,0 +1,416 @@
+package domain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Evaluate decides on a request by a passport at a moment. It is a pure
+// function of its arguments; whoever has the same ones gets the same decision.
+//
+// The order is fixed and the first failure gives the code: the agent itself,
+// the permissions that name the action, blocks, and then each active permission
+// by itself. Every check is kept, those after the first failure too, because
+// the record is for an auditor.
+func Evaluate(agent *Agent, req Request, now time.Time) DecisionMade {
+	e := evaluation{agent: agent, req: req, now: now}
+	e.run()
+	e.DecisionMade.Request = req
+	e.PassportVersion = agent.Version
+	e.Risk = riskOf(&e.req, e.widest)
+	return e.DecisionMade
+}
+
+type evaluation struct {
+	DecisionMade
+	agent *Agent
+	req   Request
+	now   time.Time
+	// widest is the scope of the permissions that were asked, for the risk.
+	widest scope
+
+	// The request's targets, made ready once for all permissions.
+	host      host
+	hostErr   error
+	hostReady bool
+	path      string
+	pathErr   error
+	pathReady bool
+	command   commandLine
+	cmdErr    error
+	cmdReady  bool
+}
+
+func (e *evaluation) run() {
+	if e.agent.Status != AgentActive {
+		e.check("", RuleAgent, "the agent is disabled")
+		e.deny(AgentDisabledCode, "", "the agent is disabled")
+		return
+	}
+	named := e.agent.byAction[e.req.Action]
+	if len(named) == 0 {
+		e.check("", RuleActive, "no permission names this action")
+		e.deny(NoPermission, "", "no permission of the agent names the action "+string(e.req.Action))
+		return
+	}
+	e.Checks = make([]Check, 0, 4*len(named))
+	active := e.active(named)
+	if len(active) == 0 || e.blocked(active) {
+		return
+	}
+	e.choose(active)
+}
+
+// active keeps the permissions that hold now. If there are none, it denies with
+// the state of the newest.
+func (e *evaluation) active(named []*Permission) []*Permission {
+	active := make([]*Permission, 0, len(named))
+	for _, p := range named {
+		switch p.StatusAt(e.now) {
+		case PermissionActive:
+			active = append(active, p)
+		case PermissionIsRevoked:
+			e.check(p.ID, RuleActive, "revoked")
+		case PermissionHasExpired:
+			e.check(p.ID, RuleActive, "expired "+p.Terms.ExpiresAt.Format(time.RFC3339))
+		case PermissionNotYetValid:
+			e.check(p.ID, RuleActive, "valid from "+p.Terms.NotBefore.Format(time.RFC3339))
+		}
+	}
+	if len(active) > 0 {
+		return active
+	}
+	switch p := named[len(named)-1]; p.StatusAt(e.now) {
+	case PermissionIsRevoked:
+		e.deny(PermissionRevokedCode, p.ID, "the permission for this action was revoked")
+	case PermissionHasExpired:
+		e.deny(PermissionExpired, p.ID, "the permission for this action expired "+p.Terms.ExpiresAt.Format(time.RFC3339))
+	case PermissionNotYetValid, PermissionActive: // active ones were returned above
+		e.deny(PermissionNotYet, p.ID, "the permission for this action is valid from "+p.Terms.NotBefore.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// blocked denies when an active permission blocks the action for a scope that
+// covers the request. A scope is a resource and a vendor; a request that
+// doesn't say which one it is about is covered. What a caller merely asserts
+// about itself, its context, and the hours of the week don't lift a block.
+func (e *evaluation) blocked(active []*Permission) bool {
+	found := false
+	for _, p := range active {
+		if !listed(p.Terms.BlockedActions, e.req.Action) {
+			continue
+		}
+		if e.outside(p) {
+			e.check(p.ID, RuleBlocked, "")
+			continue
+		}
+		e.check(p.ID, RuleBlocked, "blocks "+string(e.req.Action)+" here")
+		if !found {
+			e.deny(ActionBlocked, p.ID, "the action "+string(e.req.Action)+" is blocked by the passport")
+		}
+		found = true
+	}
+	return found
+}
+
+// outside reports whether the request is certainly not in p's scope.
+func (e *evaluation) outside(p *Permission) bool {
+	if target := e.target(); p.rules.resource != nil && target != "" && plainTarget(target) && !anyMatch(p.rules.resource, target) {
+		return true
+	}
+	if p.rules.vendors == nil || e.req.Vendor == "" {
+		return false
+	}
+	h, err := e.vendorHost()
+	return err == nil && !matchHost(p.rules.vendors, h)
+}
+
+// choose judges each active permission by all its rules. The newest of those
+// that pass allows. If none does, the code is that of the one that got furthest.
+func (e *evaluation) choose(active []*Permission) {
+	var (
+		winner   *Permission
+		best     failure
+		furthest *Permission
+	)
+	for _, p := range active {
+		if p.Terms.Action != e.req.Action && !listed(p.Terms.AllowedActions, e.req.Action) {
+			continue // it only blocks the action elsewhere
+		}
+		e.widest = max(e.widest, scopeOf(p))
+		f := e.judge(p)
+		switch {
+		case f.code == "":
+			winner = p
+		case furthest == nil || f.passed >= best.passed:
+			best, furthest = f, p
+		}
+	}
+	switch {
+	case winner != nil:
+		e.Outcome, e.ReasonCode, e.PermissionID = OutcomeAllowed, Allowed, winner.ID
+		e.Reason = "allowed by permission " + string(winner.ID)
+	case furthest != nil:
+		e.deny(best.code, furthest.ID, best.detail)
+	default:
+		e.check("", RuleActive, "no permission allows this action")
+		e.deny(NoPermission, "", "no permission of the agent allows the action "+string(e.req.Action))
+	}
+}
+
+// failure is the first rule of a permission that did not hold, and how many
+// held before it. The zero failure is none.
+type failure struct {
+	code   ReasonCode
+	detail string
+	passed int
+}
+
+// verdict is what a rule says: nothing, or a code and a detail.
+type verdict struct {
+	code   ReasonCode
+	detail string
+}
+
+var holds verdict
+
+// judge applies every rule a permission has, in order.
+func (e *evaluation) judge(p *Permission) failure {
+	var f failure
+	apply := func(rule Rule, v verdict) {
+		e.check(p.ID, rule, v.detail)
+		switch {
+		case f.code != "":
+		case v.code != "":
+			f.code, f.detail = v.code, v.detail
+		default:
+			f.passed++
+		}
+	}
+	r := &p.rules
+	apply(RuleAction, e.action(p))
+	if r.resource != nil {
+		apply(RuleResource, e.resource(p))
+	}
+	if r.vendors != nil {
+		apply(RuleVendor, e.vendor(p))
+	}
+	if p.Terms.MaxAmount != "" {
+		apply(RuleAmount, e.amount(p))
+	}
+	if p.Terms.Context != nil {
+		apply(RuleContext, e.context(p))
+	}
+	if r.paths != nil || r.deniedPaths != nil {
+		apply(RulePath, e.paths(p))
+	}
+	if r.deniedCommands != nil {
+		apply(RuleCommand, e.commands(p))
+	}
+	if r.windows != nil {
+		apply(RuleTime, e.window(p))
+	}
+	return f
+}
+
+func (e *evaluation) action(p *Permission) verdict {
+	if p.Terms.AllowedActions != nil && !listed(p.Terms.AllowedActions, e.req.Action) {
+		return verdict{ActionNotAllowed, "allowedActions does not list " + string(e.req.Action)}
+	}
+	return holds
+}
+
+// target is the resource, or the vendor for clients that know one target only.
+func (e *evaluation) target() string {
+	if e.req.Resource != "" {
+		return e.req.Resource
+	}
+	return e.req.Vendor
+}
+
+func (e *evaluation) resource(p *Permission) verdict {
+	switch target := e.target(); {
+	case target == "":
+		return verdict{ResourceNotAllowed, "the request names no resource, and this permission is for certain ones"}
+	case !anyMatch(p.rules.resource, target):
+		return verdict{ResourceNotAllowed, "the permission does not cover the resource " + quote(target)}
+	}
+	return holds
+}
+
+func (e *evaluation) vendor(p *Permission) verdict {
+	if e.req.Vendor == "" {
+		return verdict{VendorNotAllowed, "the request names no vendor, and this permission is for certain ones"}
+	}
+	h, err := e.vendorHost()
+	if err != nil {
+		return verdict{VendorNotAllowed, err.Error()}
+	}
+	if !matchHost(p.rules.vendors, h) {
+		return verdict{VendorNotAllowed, "the permission does not cover the vendor " + quote(e.req.Vendor)}
+	}
+	return holds
+}
+
+func (e *evaluation) amount(p *Permission) verdict {
+	limit := p.rules.limit
+	switch {
+	case e.req.Amount == "":
+		return verdict{AmountRequired, "the request names no amount, and this permission has a limit"}
+	case e.req.money.Currency != limit.Currency:
+		return verdict{CurrencyMismatch, fmt.Sprintf("the amount is in %s, the limit in %s", e.req.money.Currency, limit.Currency)}
+	case e.req.money.exceeds(limit):
+		return verdict{AmountExceedsLimit, e.req.money.String() + " " + string(limit.Currency) +
+			" exceeds the limit of " + limit.String() + " " + string(limit.Currency)}
+	}
+	return holds
+}
+
+func (e *evaluation) context(p *Permission) verdict {
+	for _, c := range [...]struct {
+		name  string
+		rules []glob
+		fact  string
+	}{
+		{"branch", p.rules.branch, e.req.Context.Branch},
+		{"environment", p.rules.environment, e.req.Context.Environment},
+		{"repository", p.rules.repository, e.req.Context.Repository},
+	} {
+		switch {
+		case c.rules == nil:
+		case c.fact == "":
+			return verdict{ContextNotAllowed, "the request does not say its " + c.name}
+		case !anyMatch(c.rules, c.fact):
+			return verdict{ContextNotAllowed, "the permission does not cover the " + c.name + " " + quote(c.fact)}
+		}
+	}
+	return holds
+}
+
+func (e *evaluation) paths(p *Permission) verdict {
+	if e.req.Path == "" {
+		return verdict{PathNotAllowed, "the request names no path, and this permission limits paths"}
+	}
+	if !e.pathReady {
+		e.path, e.pathErr = cleanPath(e.req.Path, e.req.Cwd)
+		e.pathReady = true
+	}
+	if e.pathErr != nil {
+		return verdict{PathNotAllowed, e.pathErr.Error()}
+	}
+	for _, r := range p.rules.deniedPaths {
+		if r.covers(e.path) {
+			return verdict{PathNotAllowed, "the permission denies the path " + quote(e.path)}
+		}
+	}
+	if p.rules.paths == nil {
+		return holds
+	}
+	for _, r := range p.rules.paths {
+		if r.covers(e.path) {
+			return holds
+		}
+	}
+	return verdict{PathNotAllowed, "the permission does not cover the path " + quote(e.path)}
+}
+
+func (e *evaluation) commands(p *Permission) verdict {
+	if e.req.Command == "" {
+		return verdict{CommandNotAllowed, "the request names no command, and this permission denies certain ones"}
+	}
+	if !e.cmdReady {
+		e.command, e.cmdErr = parseCommand(e.req.Command)
+		e.cmdReady = true
+	}
+	if e.cmdErr != nil {
+		return verdict{CommandNotAllowed, e.cmdErr.Error()}
+	}
+	for i, r := range p.rules.deniedCommands {
+		if r.denies(e.command) {
+			return verdict{CommandNotAllowed, "the command falls under the denied command " + quote(p.Terms.DeniedCommands[i])}
+		}
+	}
+	return holds
+}
+
+func (e *evaluation) window(p *Permission) verdict {
+	for _, w := range p.rules.windows {
+		if w.contains(e.now) {
+			return holds
+		}
+	}
+	return verdict{OutsideTimeWindow, "the permission does not hold at this hour of the week"}
+}
+
+// vendorHost parses the vendor once.
+func (e *evaluation) vendorHost() (host, error) {
+	if !e.hostReady {
+		e.host, e.hostErr = parseHost(e.req.Vendor)
+		e.hostReady = true
+	}
+	return e.host, e.hostErr
+}
+
+// check records a rule's outcome; a detail means that it did not hold.
+func (e *evaluation) check(id PermissionID, rule Rule, detail string) {
+	e.Checks = append(e.Checks, Check{PermissionID: id, Rule: rule, Passed: detail == "", Detail: detail})
+}
+
+func (e *evaluation) deny(code ReasonCode, id PermissionID, reason string) {
+	e.Outcome, e.ReasonCode, e.PermissionID, e.Reason = OutcomeDenied, code, id, reason
+}
+
+func listed(list []Action, a Action) bool {
+	for _, b := range list {
+		if a == b {
+			return true
+		}
+	}
+	return false
+}
+
+func anyMatch(globs []glob, s string) bool {
+	for _, g := range globs {
+		if g.match(s) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchHost(patterns []hostPattern, h host) bool {
+	for _, p := range patterns {
+		if p.match(h) {
+			return true
+		}
+	}
+	return false
+}
+
+// quote shows what a caller sent, shortened, with nothing in it that could pass
+// for other text.
+func quote(s string) string {
+	const most = 120
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return fmt.Sprintf("%+q", s)
+}
+
+// Derive makes a recorded decision again from the passport it was made on. What
+// it returns equals what was recorded, or the record is not to be trusted.
+func Derive(agent *Agent, r Recorded) (DecisionMade, error) {
+	recorded, ok := r.Event.(DecisionMade)
+	if !ok {
+		return DecisionMade{}, fmt.Errorf("%s is not a decision", r.Event.Kind())
+	}
+	req := recorded.Request
+	if err := req.restore(); err != nil {
+		return DecisionMade{}, fmt.Errorf("restore the request: %w", err)
+	}
+	d := Evaluate(agent, req, r.At)
+	d.RequestID, d.RequestDigest = recorded.RequestID, recorded.RequestDigest
+	return d, nil
+}

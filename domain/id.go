@@ -1,0 +1,51 @@
+package domain
+
+import (
+	"regexp"
+)
+
+// Ids have types, so that two of them can't be swapped. An id is
+// [A-Za-z0-9_-]{1,64}, because it is a token of a NATS subject.
+type (
+	AccountID    string
+	AgentID      string
+	MemberID     string
+	PermissionID string
+	RequestID    string
+	EventID      string
+)
+
+// Prefixes of the ids that Behalf makes; a ULID follows.
+const (
+	AccountPrefix    = "acct_"
+	AgentPrefix      = "agent_"
+	MemberPrefix     = "mem_"
+	PermissionPrefix = "perm_"
+	RequestPrefix    = "req_"
+	EventPrefix      = "evt_"
+)
+
+// ValidID reports whether s may be an id: one subject token, no separators, no
+// wildcards.
+func ValidID(s string) bool {
+	if len(s) == 0 || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// Action is what an agent asks to do, such as "purchase" or "repo:push". It is
+// compared exactly.
+type Action string
+
+var actionGrammar = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
+
+// Valid reports whether a follows the grammar of an action.
+func (a Action) Valid() bool { return actionGrammar.MatchString(string(a)) }

@@ -1,0 +1,174 @@
+package logtest
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/behalf-platform/behalf/domain"
+)
+
+// Maker makes the logs that the suite is run on. Only Open is required; cases
+// that need another one are skipped without it.
+type Maker struct {
+	// Open makes an empty log, which ends with the test.
+	Open func(t *testing.T) Log
+	// Join opens the log that l is a client of for another node.
+	Join func(t *testing.T, l Log) Log
+	// Restart ends l and opens what it has stored.
+	Restart func(t *testing.T, l Log) Log
+	// Inject puts bytes on a stream as its newest event.
+	Inject func(t *testing.T, l Log, s domain.Stream, raw []byte)
+}
+
+// Run runs the cases that need nothing but an empty log.
+func Run(t *testing.T, open func(t *testing.T) Log) {
+	t.Helper()
+	Maker{Open: open}.Run(t)
+}
+
+// Run runs every case, each on a log of its own. Cases that can tell what
+// became of a write whose outcome is unknown run three times: with the first
+// attempt at each write answered, lost before the write, and lost after it.
+func (m Maker) Run(t *testing.T) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if !c.unsure {
+				m.run(t, c, answered)
+				return
+			}
+			for _, f := range []fate{answered, notWritten, written} {
+				t.Run(string(f), func(t *testing.T) {
+					t.Parallel()
+					m.run(t, c, f)
+				})
+			}
+		})
+	}
+}
+
+func (m Maker) run(t *testing.T, c testCase, f fate) {
+	if c.joins && m.Join == nil || c.restarts && m.Restart == nil || c.injects && m.Inject == nil {
+		t.Skip("this log can't be made to do that")
+	}
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	c.run(ctx, t, &bench{maker: m, fate: f})
+}
+
+// testCase is one promise. The other fields say what it needs.
+type testCase struct {
+	name                     string
+	run                      func(context.Context, *testing.T, *bench)
+	unsure                   bool
+	joins, restarts, injects bool
+}
+
+var cases = []testCase{
+	{name: "what is appended is loaded", run: appendAndLoad, unsure: true},
+	{name: "the first event expects none before it", run: firstExpectsNone},
+	{name: "an append to a stream that has moved writes nothing", run: movedWritesNothing},
+	{name: "the guard is one literal stream", run: guardIsLiteral, unsure: true},
+	{name: "what is no id is refused", run: badIDsAreRefused},
+	{name: "a decision is guarded by its stream and doesn't move it", run: decisionsDoNotMove},
+	{name: "one append wins each version", run: oneWins},
+	{name: "decisions of one agent all land", run: decisionsAllLand, unsure: true},
+	{name: "an append that was given up is found out", run: givenUp},
+	{name: "a name is stored once", run: nameStoredOnce, unsure: true},
+	{name: "a name is one for all streams of an account", run: nameAcrossStreams},
+	{name: "no name is no duplicate", run: noName},
+	{name: "a name is known when the stream has moved", run: nameAfterMove},
+	{name: "a record is read at its position", run: readAtPosition, unsure: true},
+	{name: "no record is read where there is none", run: readNothing},
+	{name: "a follower sees events in order and goes on", run: followInOrder, unsure: true},
+	{name: "a follower begins after a sequence", run: followAfter, unsure: true},
+	{name: "a follower ends with the error of apply", run: followEndsWithError},
+	{name: "a follower ends with its context", run: followEndsWithContext},
+	{name: "an empty log is followed", run: followEmpty},
+	{name: "followed means handed over", run: followedMeansHandedOver},
+	{name: "followed is never early", run: followedIsNeverEarly},
+	{name: "a scan sees every record", run: scanEverything, unsure: true},
+	{name: "a scan keeps its bounds", run: scanBounds},
+	{name: "a scan of an account sees its decisions", run: scanAccount},
+	{name: "a live scan goes on", run: scanLive},
+	{name: "a scan ends with the error of yield", run: scanEndsWithError},
+	{name: "a sequence is found by time", run: sequenceByTime},
+	{name: "what is no partition is refused", run: badPartitionsAreRefused},
+	{name: "the first account lies in the first partition", run: firstAccount},
+	{name: "what can't be read is named", run: unreadableIsNamed, injects: true},
+	{name: "a log is the same after a restart", run: sameAfterRestart, unsure: true, restarts: true},
+	{name: "a name is known after a restart", run: nameAfterRestart, restarts: true},
+	{name: "two nodes write one chain", run: twoNodes, unsure: true, joins: true},
+	{name: "two nodes find the same log", run: sameForBoth, joins: true},
+}
+
+// bench is where one case works: it opens logs and makes records.
+type bench struct {
+	maker Maker
+	fate  fate
+	made  atomic.Int64
+}
+
+func (b *bench) open(t *testing.T) Log           { return b.lose(b.maker.Open(t)) }
+func (b *bench) join(t *testing.T, l Log) Log    { return b.lose(b.maker.Join(t, sure(l))) }
+func (b *bench) restart(t *testing.T, l Log) Log { return b.lose(b.maker.Restart(t, sure(l))) }
+
+// Two agents of one account, and the account itself.
+var (
+	agent   = domain.Stream{Account: "acct_a", Agent: "agent_a"}
+	other   = domain.Stream{Account: "acct_a", Agent: "agent_b"}
+	account = domain.Stream{Account: "acct_a"}
+)
+
+// partitionOf is where a stream lies.
+func partitionOf(l Log, s domain.Stream) uint16 {
+	return domain.PartitionOf(s.Account, l.Partitions())
+}
+
+// neighbour is an agent of another account in the same partition.
+func neighbour(l Log) domain.Stream {
+	for i := 0; ; i++ {
+		s := domain.Stream{Account: domain.AccountID("acct_" + strconv.Itoa(i)), Agent: agent.Agent}
+		if partitionOf(l, s) == partitionOf(l, agent) {
+			return s
+		}
+	}
+}
+
+// event is a new event of a stream.
+func (b *bench) event(s domain.Stream) domain.Record {
+	r := b.record(s)
+	if s.Agent == "" {
+		r.Event = domain.AccountSettingsChanged{Name: "name of " + string(r.ID), Currency: "USD"}
+	} else {
+		r.Event = domain.AgentDisabled{Reason: "because of <" + string(r.ID) + ">"}
+	}
+	return r
+}
+
+// decision is a new decision of an agent.
+func (b *bench) decision(s domain.Stream) domain.Record {
+	r := b.record(s)
+	r.Event = domain.DecisionMade{
+		RequestID: domain.RequestID("req_" + string(r.ID)),
+		Request:   domain.Request{Action: "purchase", Resource: "books"},
+		Outcome:   domain.OutcomeDenied, ReasonCode: "NO_PERMISSION", Reason: "nothing allows it", Risk: domain.RiskLow,
+		Checks: []domain.Check{{Rule: domain.RuleAction, Detail: "no"}},
+	}
+	return r
+}
+
+func (b *bench) record(s domain.Stream) domain.Record {
+	n := b.made.Add(1)
+	return domain.Record{
+		ID:      domain.EventID(domain.EventPrefix + strconv.FormatInt(n, 10)),
+		At:      time.Date(2026, 1, 2, 3, 4, 5, int(n)*1000, time.UTC),
+		Actor:   domain.BySystem("logtest"),
+		Account: s.Account, Agent: s.Agent,
+		Cause: fmt.Sprintf("req_%d", n),
+	}
+}

@@ -1,0 +1,140 @@
+package handlers
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"github.com/behalf-platform/behalf/domain"
+)
+
+// Desk is what every surface serves: who may ask for what, and what is answered.
+// Surfaces only translate; a rule that stood in one of them would be missing in
+// the next.
+type Desk struct {
+	*Identifier
+	*Verifier
+	*Writer
+	*History
+	Limits Limits
+}
+
+// Limits bound how often callers may come. Each is per node.
+type Limits struct {
+	Agents  *Limiter // by agent key
+	Members *Limiter // by member token
+	// Addresses bounds everything from one address, Failures what it sends
+	// with a credential that is not good.
+	Addresses *Limiter
+	Failures  *Limiter
+}
+
+// Admit finds the caller with a credential, within the limits. The address is
+// where the message came from, or empty where that isn't known. What fails on
+// an address never stands in the way of a good credential from there: keys of
+// 256 bits need no shield from guessing, the node needs one from the noise.
+func (d *Desk) Admit(ctx context.Context, address, authorization string) (Caller, error) {
+	if address != "" {
+		if err := d.Limits.Addresses.Pass(address); err != nil {
+			return Caller{}, err
+		}
+	}
+	caller, err := d.identify(ctx, authorization)
+	switch {
+	case errors.Is(err, ErrCredential):
+		return Caller{}, cmp.Or(d.Limits.Failures.Pass(address), err)
+	case err != nil:
+		return Caller{}, err
+	case caller.IsAgent():
+		return caller, d.Limits.Agents.Pass(string(caller.Hash))
+	}
+	return caller, d.Limits.Members.Pass(string(caller.Hash))
+}
+
+func (d *Desk) identify(ctx context.Context, authorization string) (Caller, error) {
+	hash, err := Bearer(authorization)
+	if err != nil {
+		return Caller{}, err
+	}
+	if err := d.Ready(); err != nil { // else a key not read from the log yet would seem unknown
+		return Caller{}, unavailable(err, "this node can't decide now: %v", err)
+	}
+	return d.Identify(ctx, hash)
+}
+
+// IsAgent reports whether the caller is an agent.
+func (c Caller) IsAgent() bool { return c.Agent.Agent != "" }
+
+// AsAgent is the agent's stream, or a refusal if the caller is a member.
+func (c Caller) AsAgent() (domain.Stream, error) {
+	if !c.IsAgent() {
+		return domain.Stream{}, domain.Reject(domain.Forbidden, "this is for agents; send an agent key (%s…), not a member token", domain.AgentKeyPrefix)
+	}
+	return c.Agent, nil
+}
+
+// AsMember is the member, or a refusal if the caller is an agent or has a lower
+// role than is needed.
+func (c Caller) AsMember(least domain.Role) (Member, error) {
+	if c.IsAgent() {
+		return Member{}, domain.Reject(domain.Forbidden, "this is for members; agents verify and read their own, they never manage")
+	}
+	if !c.Member.Role.AtLeast(least) {
+		return Member{}, domain.Reject(domain.Forbidden, "this needs the role %s or higher; yours is %s", least, c.Member.Role)
+	}
+	return c.Member, nil
+}
+
+// VerifyFor verifies for a caller, who must be an agent.
+func (d *Desk) VerifyFor(ctx context.Context, c Caller, body []byte) (domain.Recorded, error) {
+	r, err := d.verifyFor(ctx, c, body)
+	d.Metrics.Answered(r, err)
+	return r, err
+}
+
+func (d *Desk) verifyFor(ctx context.Context, c Caller, body []byte) (domain.Recorded, error) {
+	if _, err := c.AsAgent(); err != nil {
+		return domain.Recorded{}, err
+	}
+	var ask domain.Ask
+	if err := Decode(body, &ask); err != nil {
+		return domain.Recorded{}, err
+	}
+	return d.Verify(ctx, c.Hash, &ask)
+}
+
+// PreviewFor previews for a caller: an agent its own, a member any of the account.
+func (d *Desk) PreviewFor(ctx context.Context, c Caller, body []byte) (PreviewView, error) {
+	var ask domain.Ask
+	if err := Decode(body, &ask); err != nil {
+		return PreviewView{}, err
+	}
+	s := c.Agent
+	switch {
+	case c.IsAgent() && ask.AgentID != "" && ask.AgentID != s.Agent:
+		return PreviewView{}, ErrCredential
+	case c.IsAgent():
+	case ask.AgentID == "":
+		return PreviewView{}, domain.RejectField(domain.Invalid, "/agentId", "is required with a member token")
+	default:
+		s = domain.Stream{Account: c.Member.Account, Agent: ask.AgentID}
+	}
+	decision, at, err := d.Preview(ctx, s, &ask)
+	if err != nil {
+		return PreviewView{}, err
+	}
+	return ViewPreview(s.Agent, decision, at), nil
+}
+
+// PassportFor is the caller's own passport.
+func (d *Desk) PassportFor(c Caller) (PassportView, error) {
+	s, err := c.AsAgent()
+	if err != nil {
+		return PassportView{}, err
+	}
+	agent := d.Verifier.Passports.Agent(s)
+	if err := agent.Fault(); err != nil {
+		return PassportView{}, unavailable(err, "the passport holds something this version of Behalf can't read; upgrade it")
+	}
+	return ViewPassport(agent, d.Verifier.Now()), nil
+}

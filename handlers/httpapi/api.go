@@ -1,0 +1,227 @@
+// Package httpapi is Behalf over HTTP. It translates; what may be done is
+// decided by the handlers it calls.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"math"
+	"mime"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/handlers"
+)
+
+// API serves a desk over HTTP.
+type API struct {
+	desk *handlers.Desk
+	logs *slog.Logger
+	// stopping ends answers that would otherwise go on for ever.
+	stopping context.Context
+	mux      http.ServeMux
+}
+
+// New makes the API of a desk. Streaming answers end when stopping is done.
+func New(stopping context.Context, desk *handlers.Desk, logs *slog.Logger) *API {
+	a := &API{desk: desk, logs: logs, stopping: stopping}
+	for pattern, serve := range routes() {
+		a.mux.Handle(pattern, a.serve(serve))
+	}
+	a.mux.HandleFunc("/", a.noRoute)
+	return a
+}
+
+// Routes lists the patterns that are served, as net/http writes them.
+func Routes() []string { return slices.Sorted(maps.Keys(routes())) }
+
+// routes is who serves each pattern.
+func routes() map[string]func(*call) error {
+	return map[string]func(*call) error{
+		"POST /v1/verify":   verify,
+		"POST /api/verify":  verify,
+		"POST /v1/preview":  preview,
+		"GET /v1/passport":  passport,
+		"GET /v1/me":        me,
+		"GET /v1/decisions": decisions,
+
+		"GET /v1/decisions/{request}": decision,
+
+		"POST /v1/agents":                    registerAgent,
+		"GET /v1/agents":                     agents,
+		"GET /v1/agents/{agent}":             agent,
+		"GET /v1/agents/{agent}/passport":    agentPassport,
+		"POST /v1/agents/{agent}/disable":    disableAgent,
+		"POST /v1/agents/{agent}/enable":     enableAgent,
+		"POST /v1/agents/{agent}/rotate-key": rotateKey,
+
+		"GET /v1/agents/{agent}/permissions":                      permissions,
+		"POST /v1/agents/{agent}/permissions":                     grant,
+		"GET /v1/agents/{agent}/permissions/{permission}":         permission,
+		"PUT /v1/agents/{agent}/permissions/{permission}":         replace,
+		"POST /v1/agents/{agent}/permissions/{permission}/revoke": revoke,
+
+		"GET /v1/account":   account,
+		"PATCH /v1/account": changeAccount,
+
+		"GET /v1/members":                        members,
+		"POST /v1/members":                       addMember,
+		"PATCH /v1/members/{member}":             changeRole,
+		"POST /v1/members/{member}/rotate-token": rotateToken,
+		"DELETE /v1/members/{member}":            removeMember,
+	}
+}
+
+// Handler is the API as an http.Handler.
+func (a *API) Handler() http.Handler { return &a.mux }
+
+// call is one request on its way through.
+type call struct {
+	*handlers.Desk
+	api    *API
+	caller handlers.Caller
+	w      http.ResponseWriter
+	r      *http.Request
+	body   []byte
+}
+
+var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+
+// serve admits the caller, reads the body, and shows what error there is.
+func (a *API) serve(serve func(*call) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{Desk: a.desk, api: a, w: w, r: r}
+		buffer := bodies.Get().(*[]byte)
+		defer bodies.Put(buffer)
+		err := c.admit(buffer)
+		if err == nil {
+			err = serve(c)
+		}
+		if err != nil {
+			a.fail(w, r, err)
+		}
+	})
+}
+
+func (c *call) admit(buffer *[]byte) (err error) {
+	address, _, err := net.SplitHostPort(c.r.RemoteAddr)
+	if err != nil {
+		address = c.r.RemoteAddr
+	}
+	if c.caller, err = c.Admit(c.r.Context(), address, c.r.Header.Get("Authorization")); err != nil {
+		return err
+	}
+	if c.r.Method == http.MethodGet || c.r.Method == http.MethodDelete {
+		return nil
+	}
+	if kind := c.r.Header.Get("Content-Type"); kind != "application/json" {
+		if media, _, err := mime.ParseMediaType(kind); err != nil || media != "application/json" {
+			return domain.Reject(domain.MediaType, "the body must be JSON; send the header Content-Type: application/json")
+		}
+	}
+	c.body, err = readAll((*buffer)[:0], c.r.Body)
+	*buffer = c.body
+	return err
+}
+
+// readAll reads a body into a buffer, up to one byte more than is taken.
+func readAll(b []byte, body io.Reader) ([]byte, error) {
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := body.Read(b[len(b):min(cap(b), handlers.MaxBody+1)])
+		b = b[:len(b)+n]
+		switch {
+		case len(b) > handlers.MaxBody:
+			return b[:0], handlers.ErrTooLarge
+		case errors.Is(err, io.EOF):
+			return b, nil
+		case err != nil:
+			return b[:0], domain.Reject(domain.Invalid, "the body could not be read to its end")
+		}
+	}
+}
+
+// fail shows an error. What a rule says is for the caller; what broke is for
+// our logs, and the caller learns only that nothing is allowed.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	f := handlers.FaultOf(err)
+	if f.Status >= 500 {
+		a.logs.WarnContext(r.Context(), "unavailable", slog.String("path", r.URL.Path), slog.Any("error", err))
+	}
+	if f.Retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.Retry.Seconds()))))
+	}
+	if f.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="behalf"`)
+	}
+	body, err := handlers.EncodeFault(f)
+	if err != nil {
+		a.logs.ErrorContext(r.Context(), "encode error body", slog.Any("error", err))
+		body = []byte(`{"allowed":false}`)
+	}
+	send(w, f.Status, body)
+}
+
+// noRoute answers in the shape of every other error what the mux would answer
+// in plain text.
+func (a *API) noRoute(w http.ResponseWriter, r *http.Request) {
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		probe := r.Clone(r.Context())
+		probe.Method = method
+		if _, pattern := a.mux.Handler(probe); pattern != "/" {
+			w.Header().Add("Allow", method)
+		}
+	}
+	f := handlers.Fault{Status: http.StatusNotFound, Code: string(domain.NotFound), Message: "there is nothing at this path"}
+	if allow := w.Header().Values("Allow"); len(allow) > 0 {
+		f = handlers.Fault{Status: http.StatusMethodNotAllowed, Code: "METHOD_NOT_ALLOWED", Message: "this path does not take " + r.Method + "; see the header Allow"}
+	}
+	body, err := handlers.EncodeFault(f)
+	if err != nil {
+		a.logs.ErrorContext(r.Context(), "encode error body", slog.Any("error", err))
+	}
+	send(w, f.Status, body)
+}
+
+func send(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	h["Cache-Control"] = noStore
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the caller has gone; there is nobody to tell
+}
+
+var (
+	jsonType = []string{"application/json"}
+	noStore  = []string{"no-store"}
+)
+
+// answer sends a view.
+func (c *call) answer(status int, view any) error {
+	body, err := handlers.Encode(view)
+	if err != nil {
+		return err
+	}
+	send(c.w, status, body)
+	return nil
+}
+
+// agentID is the agent of the path. One that can't be an id is like one that is
+// not there.
+func (c *call) agentID() (domain.AgentID, error) {
+	id := c.r.PathValue("agent")
+	if !domain.ValidID(id) {
+		return "", domain.Reject(domain.NotFound, "no such agent; an id is 1 to 64 of A-Z a-z 0-9 _ and -")
+	}
+	return domain.AgentID(id), nil
+}

@@ -1,0 +1,56 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/handlers"
+)
+
+func verify(c *call) error {
+	r, err := c.VerifyFor(c.r.Context(), c.caller, c.body)
+	if err != nil {
+		return err
+	}
+	buffer := bodies.Get().(*[]byte)
+	defer bodies.Put(buffer)
+	body, err := handlers.EncodePacket((*buffer)[:0], r)
+	if err != nil {
+		return err
+	}
+	*buffer = body
+	send(c.w, http.StatusOK, body)
+	return nil
+}
+
+func preview(c *call) error {
+	view, err := c.PreviewFor(c.r.Context(), c.caller, c.body)
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, view)
+}
+
+func passport(c *call) error {
+	view, err := c.PassportFor(c.caller)
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, view)
+}
+
+// me says whose credential this is.
+func me(c *call) error {
+	type view struct {
+		Kind      string           `json:"kind"`
+		ID        string           `json:"id"`
+		AccountID domain.AccountID `json:"accountId"`
+		Role      domain.Role      `json:"role,omitempty"`
+	}
+	if c.caller.IsAgent() {
+		s := c.caller.Agent
+		return c.answer(http.StatusOK, view{Kind: "agent", ID: string(s.Agent), AccountID: s.Account})
+	}
+	m := c.caller.Member
+	return c.answer(http.StatusOK, view{Kind: "member", ID: string(m.ID), AccountID: m.Account, Role: m.Role})
+}

@@ -1,0 +1,161 @@
+// Package natsapi is Behalf as a NATS micro service: the same operations, the
+// same JSON, errors by the service's error headers.
+package natsapi
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/behalf-platform/behalf/handlers"
+)
+
+// Config says what to serve, and where.
+type Config struct {
+	Conn *nats.Conn
+	Desk *handlers.Desk
+	Logs *slog.Logger
+	// Version is shown by service discovery, as major.minor.patch.
+	Version string
+	// MostInFlight bounds the requests that are worked on at once. One above it
+	// is answered as unavailable at once, which beats a place in a queue whose
+	// end its caller won't wait for.
+	MostInFlight int
+}
+
+// Service answers requests until it is stopped.
+type Service struct {
+	Config
+	service  micro.Service
+	inFlight chan struct{}
+	working  sync.WaitGroup
+}
+
+// operation answers one request's body for a caller.
+type operation func(ctx context.Context, d *handlers.Desk, c handlers.Caller, body []byte) ([]byte, error)
+
+// Start begins to serve. Requests in flight see ctx, and are waited for by Stop.
+func Start(ctx context.Context, cfg Config) (*Service, error) {
+	s := &Service{Config: cfg, inFlight: make(chan struct{}, cfg.MostInFlight)}
+	service, err := micro.AddService(cfg.Conn, micro.Config{
+		Name: "behalf", Version: cfg.Version,
+		Description: "Permission passports for agents: asks whether an agent may do an action now.",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("add the NATS service behalf: %w", err)
+	}
+	s.service = service
+	group := service.AddGroup("behalf.v1")
+	for name, op := range map[string]operation{"verify": verify, "preview": preview, "passport": passport} {
+		handle := micro.HandlerFunc(func(r micro.Request) { s.take(ctx, op, r) })
+		if err := group.AddEndpoint(name, handle); err != nil {
+			return nil, fmt.Errorf("add the NATS endpoint %s: %w", name, err)
+		}
+	}
+	return s, nil
+}
+
+// Stop takes no more requests and waits until those in flight are answered.
+func (s *Service) Stop() error {
+	err := s.service.Stop()
+	s.working.Wait()
+	return err
+}
+
+// take works on a request beside the others: the subscription calls it for one
+// after another.
+func (s *Service) take(ctx context.Context, op operation, r micro.Request) {
+	if !answerable(r.Reply()) {
+		return
+	}
+	select {
+	case s.inFlight <- struct{}{}:
+	default:
+		s.fail(ctx, r.Reply(), &handlers.Unavailable{Public: "this node has more requests than it can work on; try again"})
+		return
+	}
+	s.working.Go(func() {
+		defer func() { <-s.inFlight }()
+		s.answer(ctx, op, r)
+	})
+}
+
+func (s *Service) answer(ctx context.Context, op operation, r micro.Request) {
+	caller, err := s.Desk.Admit(ctx, address, r.Headers().Get("Authorization"))
+	var body []byte
+	if err == nil {
+		body, err = op(ctx, s.Desk, caller, r.Data())
+	}
+	if err != nil {
+		s.fail(ctx, r.Reply(), err)
+		return
+	}
+	// Not through the request: it notes a failed answer where the subscription
+	// reads it without a lock.
+	if err := s.Conn.Publish(r.Reply(), body); err != nil {
+		s.Logs.WarnContext(ctx, "answer a request", slog.Any("error", err))
+	}
+}
+
+// address is not known: NATS doesn't tell a service where a message came from.
+const address = ""
+
+func (s *Service) fail(ctx context.Context, reply string, err error) {
+	f := handlers.FaultOf(err)
+	if f.Status >= 500 {
+		s.Logs.WarnContext(ctx, "unavailable", slog.String("path", "nats"), slog.Any("error", err))
+	}
+	body, err := handlers.EncodeFault(f)
+	if err != nil {
+		s.Logs.ErrorContext(ctx, "encode error body", slog.Any("error", err))
+	}
+	answer := nats.NewMsg(reply)
+	answer.Header.Set(micro.ErrorHeader, f.Code)
+	answer.Header.Set(micro.ErrorCodeHeader, strconv.Itoa(f.Status))
+	answer.Data = body
+	if err := s.Conn.PublishMsg(answer); err != nil {
+		s.Logs.WarnContext(ctx, "answer a request", slog.Any("error", err))
+	}
+}
+
+// answerable reports whether a reply subject is an inbox. The caller chooses
+// it, and this service may publish to subjects the caller may not, the log's
+// own among them.
+func answerable(reply string) bool {
+	return strings.HasPrefix(reply, "_INBOX.") || strings.HasPrefix(reply, "_INBOX_") || strings.HasPrefix(reply, "_R_.")
+}
+
+func verify(ctx context.Context, d *handlers.Desk, c handlers.Caller, body []byte) ([]byte, error) {
+	r, err := d.VerifyFor(ctx, c, body)
+	if err != nil {
+		return nil, err
+	}
+	return handlers.EncodePacket(nil, r)
+}
+
+func preview(ctx context.Context, d *handlers.Desk, c handlers.Caller, body []byte) ([]byte, error) {
+	view, err := d.PreviewFor(ctx, c, body)
+	if err != nil {
+		return nil, err
+	}
+	return handlers.Encode(view)
+}
+
+func passport(_ context.Context, d *handlers.Desk, c handlers.Caller, body []byte) ([]byte, error) {
+	if len(body) > 0 {
+		if err := handlers.Decode(body, &struct{}{}); err != nil {
+			return nil, err
+		}
+	}
+	view, err := d.PassportFor(c)
+	if err != nil {
+		return nil, err
+	}
+	return handlers.Encode(view)
+}

@@ -1,0 +1,84 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/behalf-platform/behalf/domain"
+)
+
+// MaxBody bounds every message from outside, in bytes.
+const MaxBody = 64 << 10
+
+// Decode reads one JSON object from outside. It is the only door: duplicate
+// and unknown names, names in another case, bad UTF-8 and trailing data are
+// refused with the field's JSON pointer, and nothing of the message is used.
+func Decode(body []byte, into any) error {
+	if len(body) > MaxBody {
+		return ErrTooLarge
+	}
+	err := json.Unmarshal(body, into, json.RejectUnknownMembers(true))
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*domain.RuleError](err); ok {
+		return err
+	}
+	if s, ok := errors.AsType[*json.SemanticError](err); ok {
+		return domain.RejectField(domain.Invalid, string(s.JSONPointer), "%s", semantic(s))
+	}
+	if s, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		return domain.RejectField(domain.Invalid, string(s.JSONPointer), "the body is not one JSON object: %s at byte %d", plain(s.Err), s.ByteOffset)
+	}
+	return domain.Reject(domain.Invalid, "the body is not one JSON object")
+}
+
+// DecodeGrant is [Decode] for what loosens or configures: null is refused too.
+// Elsewhere it means the same as leaving the field out, but someone who writes
+// "expiresAt": null must not find out later what was made of it.
+func DecodeGrant(body []byte, into any) error {
+	if err := Decode(body, into); err != nil {
+		return err
+	}
+	dec := jsontext.NewDecoder(strings.NewReader(string(body)))
+	for {
+		t, err := dec.ReadToken()
+		if err != nil {
+			return nil // the end; what is wrong was found by Decode
+		}
+		if t.Kind() == 'n' {
+			return domain.RejectField(domain.Invalid, string(dec.StackPointer()), "is null; leave it out")
+		}
+	}
+}
+
+// ErrTooLarge is a message from outside that exceeds [MaxBody].
+var ErrTooLarge = domain.Reject(domain.TooLarge, "the body is over %d bytes", MaxBody)
+
+func semantic(s *json.SemanticError) string {
+	switch {
+	case errors.Is(s.Err, json.ErrUnknownName):
+		return "is not a field of this request"
+	case s.Err != nil:
+		return plain(s.Err)
+	case s.JSONKind != 0 && s.GoType != nil:
+		return fmt.Sprintf("can't be %s", s.JSONKind)
+	}
+	return "has the wrong type"
+}
+
+// plain is an error of the decoder without its package names.
+func plain(err error) string {
+	if err == nil {
+		return "syntax error"
+	}
+	text := err.Error()
+	for _, prefix := range []string{"json: ", "jsontext: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return text
+}

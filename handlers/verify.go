@@ -1,0 +1,214 @@
+package handlers
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/projections"
+)
+
+// Verifier decides on what agents ask, and records each decision before it is
+// answered.
+type Verifier struct {
+	Log       Log
+	Passports *projections.Passports
+	// Now is the node's clock, read once per attempt.
+	Now func() time.Time
+	// Ready says why this node must not decide now: it is still reading the
+	// log, its clock is off, it is stopping. Nil means that it may.
+	Ready func() error
+	// CatchUp returns once everything up to a position has been folded here.
+	CatchUp func(ctx context.Context, p domain.Position) error
+	// Timeout bounds one verify, all attempts together.
+	Timeout time.Duration
+	Metrics *Metrics
+}
+
+// attempts is how often a decision is made anew because the passport moved
+// under it. Each takes a round trip; a passport that moves this often within
+// the time of ten is not one to decide on.
+const attempts = 10
+
+// Verify decides on an ask by the agent that holds key, and returns the decision
+// as it was recorded. Every error is no: [*domain.RuleError] for an ask that can't
+// be taken or a credential that isn't one, [*Unavailable] for whatever broke.
+func (v *Verifier) Verify(ctx context.Context, key domain.TokenHash, ask *domain.Ask) (domain.Recorded, error) {
+	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
+	defer cancel()
+	s, err := v.begin(ctx, key, ask)
+	if err != nil {
+		return domain.Recorded{}, err
+	}
+	var digest, dedupe string
+	if ask.IdempotencyKey != "" {
+		if digest, err = ask.Digest(); err != nil {
+			return domain.Recorded{}, domain.RejectField(domain.Invalid, "/arguments", "can't be put into canonical form: %v", err)
+		}
+		dedupe = dedupeID(s, ask.IdempotencyKey)
+	}
+	for attempt := range attempts {
+		if attempt > 0 {
+			if err := v.refold(ctx, s, attempt); err != nil {
+				return domain.Recorded{}, err
+			}
+		}
+		record, version, err := v.decide(s, key, ask, digest)
+		if err != nil {
+			return domain.Recorded{}, err
+		}
+		receipt, err := v.Log.Append(ctx, version, record, dedupe)
+		v.Metrics.appended(v.Now().Sub(record.At), err)
+		switch {
+		case errors.Is(err, domain.ErrMoved):
+			v.Metrics.conflict()
+			continue
+		case err != nil:
+			return domain.Recorded{}, unavailable(err, "the decision could not be recorded in time, so nothing is allowed; repeat with the same idempotencyKey")
+		case receipt.Duplicate:
+			return v.earlier(ctx, s, key, receipt.Position, digest)
+		}
+		return domain.Recorded{Record: record, Position: receipt.Position, Last: version}, nil
+	}
+	return domain.Recorded{}, unavailable(domain.ErrMoved, "the passport kept changing while it was read; try again")
+}
+
+// Preview decides as Verify would now, and records nothing.
+func (v *Verifier) Preview(ctx context.Context, s domain.Stream, ask *domain.Ask) (domain.DecisionMade, time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
+	defer cancel()
+	if err := v.settled(ctx, s, ask); err != nil {
+		return domain.DecisionMade{}, time.Time{}, err
+	}
+	agent := v.Passports.Agent(s)
+	if !agent.Exists() {
+		return domain.DecisionMade{}, time.Time{}, domain.Reject(domain.NotFound, "no agent %s", s.Agent)
+	}
+	return v.evaluate(agent, s, ask)
+}
+
+// begin finds the agent a key belongs to. An unknown key and one of another
+// agent than the ask names take the same way out.
+func (v *Verifier) begin(ctx context.Context, key domain.TokenHash, ask *domain.Ask) (domain.Stream, error) {
+	s, ok := v.Passports.ByKey(key)
+	if !ok || ask.AgentID != "" && ask.AgentID != s.Agent {
+		return domain.Stream{}, ErrCredential
+	}
+	return s, v.settled(ctx, s, ask)
+}
+
+// settled returns once this node may decide and has seen what the ask wants seen.
+func (v *Verifier) settled(ctx context.Context, s domain.Stream, ask *domain.Ask) error {
+	if err := v.Ready(); err != nil {
+		return unavailable(err, "this node can't decide now: %v", err)
+	}
+	if ask.AtLeast == "" {
+		return nil
+	}
+	p, err := domain.ParsePosition(ask.AtLeast)
+	if err != nil {
+		return domain.RejectField(domain.Invalid, "/atLeast", "%v", err)
+	}
+	if p.Partition != domain.PartitionOf(s.Account, v.Log.Partitions()) {
+		return domain.RejectField(domain.Invalid, "/atLeast", "is a position of another account's log")
+	}
+	if err := v.CatchUp(ctx, p); err != nil {
+		return unavailable(err, "this node has not seen the position atLeast names; try again")
+	}
+	return nil
+}
+
+// decide makes the record of a decision on the passport as it is known now. The
+// credential is judged again each time: it is part of the passport.
+func (v *Verifier) decide(s domain.Stream, key domain.TokenHash, ask *domain.Ask, digest string) (domain.Record, uint64, error) {
+	agent := v.Passports.Agent(s)
+	if agent.Fault() == nil && !agent.Key.Equal(key) {
+		return domain.Record{}, 0, ErrCredential
+	}
+	d, at, err := v.evaluate(agent, s, ask)
+	if err != nil {
+		return domain.Record{}, 0, err
+	}
+	id := newULID(at)
+	d.RequestID, d.RequestDigest = domain.RequestID(domain.RequestPrefix+id), digest
+	return domain.Record{
+		ID: domain.EventID(domain.EventPrefix + id), At: at, Actor: domain.ByAgent(s.Agent),
+		Account: s.Account, Agent: s.Agent, Event: d,
+	}, agent.Version, nil
+}
+
+func (v *Verifier) evaluate(agent *domain.Agent, s domain.Stream, ask *domain.Ask) (domain.DecisionMade, time.Time, error) {
+	if err := agent.Fault(); err != nil {
+		return domain.DecisionMade{}, time.Time{}, unavailable(err, "the passport holds something this version of Behalf can't read; upgrade it")
+	}
+	account, err := v.Passports.Account(s.Account)
+	if err != nil {
+		return domain.DecisionMade{}, time.Time{}, unavailable(err, "the account holds something this version of Behalf can't read; upgrade it")
+	}
+	req, err := ask.Request(account.Currency)
+	if err != nil {
+		return domain.DecisionMade{}, time.Time{}, err
+	}
+	now := v.Now().UTC().Round(0) // as it will be read back
+	return domain.Evaluate(agent, req, now), now, nil
+}
+
+// refold brings the passport up to date after the log said that it has moved.
+func (v *Verifier) refold(ctx context.Context, s domain.Stream, attempt int) error {
+	if attempt > 1 {
+		// Another append is in flight, or the read was stale: give way.
+		pause := time.Duration(attempt) * time.Millisecond
+		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
+			return unavailable(err, "the passport kept changing while it was read; try again")
+		}
+	}
+	return catchUp(ctx, v.Log, v.Passports, s)
+}
+
+// earlier answers a repeat with the decision the first one got. A replicated
+// log finds the repeat before it looks at the guard, so that the credential has
+// to be judged again here.
+func (v *Verifier) earlier(ctx context.Context, s domain.Stream, key domain.TokenHash, p domain.Position, digest string) (domain.Recorded, error) {
+	if err := v.refold(ctx, s, 0); err != nil {
+		return domain.Recorded{}, err
+	}
+	if !v.Passports.Agent(s).Key.Equal(key) {
+		return domain.Recorded{}, ErrCredential
+	}
+	r, err := v.Log.Read(ctx, p)
+	if err != nil {
+		return domain.Recorded{}, unavailable(err, "this request was decided before, and its packet could not be read; try again")
+	}
+	d, ok := r.Event.(domain.DecisionMade)
+	if !ok || r.Stream() != s {
+		return domain.Recorded{}, unavailable(nil, "this request was decided before, and its packet could not be read; try again")
+	}
+	if d.RequestDigest != digest {
+		return domain.Recorded{}, domain.RejectField(domain.KeyReused, "/idempotencyKey",
+			"was used for another request, %s; a new request needs a new key", d.RequestID)
+	}
+	return r, nil
+}
+
+// dedupeID names a request for the log. It is a digest, so that no agent can
+// choose a name that is another's.
+func dedupeID(s domain.Stream, key string) string {
+	sum := sha256.Sum256([]byte("verify\x00" + string(s.Account) + "\x00" + string(s.Agent) + "\x00" + key))
+	return hex.EncodeToString(sum[:])
+}
+
+// sleep waits, unless ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,157 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/projections"
+)
+
+// Writer records what members decide about agents, permissions and each other.
+type Writer struct {
+	Log       Log
+	Passports *projections.Passports
+	Now       func() time.Time
+	// Timeout bounds one act, all attempts together.
+	Timeout time.Duration
+}
+
+// act is who does something to which stream, and what led to it.
+type act struct {
+	by     domain.Actor
+	stream domain.Stream
+	cause  string
+}
+
+// execute brings state and command together until what comes of them is
+// recorded: fold up to date, decide, append, and again from the start if the
+// stream has moved. It returns the state with the event folded in. When decide
+// returns no event, the command had taken effect before, and the state is as it is.
+func execute[S any](
+	ctx context.Context, w *Writer, a act,
+	state func() (S, uint64, error), decide func(S) ([]domain.Event, error),
+) (S, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
+	defer cancel()
+	var zero S
+	var mine struct { // an event of ours whose fate is not known
+		id   domain.EventID
+		last uint64
+	}
+	for attempt := range attempts {
+		if attempt > 1 {
+			pause := time.Duration(attempt) * time.Millisecond
+			if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
+				return zero, unavailable(err, unknownOutcome)
+			}
+		}
+		// The follower may have folded our event meanwhile, so it is looked for
+		// from where it was appended on, not from what is known now.
+		since := version(w.Passports, a.stream)
+		if mine.id != "" {
+			since = mine.last
+		}
+		recorded := false
+		if err := refold(ctx, w.Log, w.Passports, a.stream, since, func(r domain.Recorded) {
+			recorded = recorded || mine.id != "" && r.ID == mine.id
+		}); err != nil {
+			return zero, err
+		}
+		before, version, err := state()
+		if err != nil || recorded {
+			return before, err
+		}
+		events, err := decide(before)
+		if err != nil || len(events) == 0 {
+			return before, err
+		}
+		record := w.record(a, events)
+		receipt, err := w.Log.Append(ctx, version, record, string(record.ID))
+		switch {
+		case errors.Is(err, domain.ErrMoved):
+			continue
+		case err != nil:
+			if ctx.Err() != nil {
+				return zero, unavailable(err, unknownOutcome)
+			}
+			mine.id, mine.last = record.ID, version
+			continue
+		}
+		_ = w.Passports.Apply(domain.Recorded{Record: record, Position: receipt.Position, Last: version}, nil) // is always nil
+		after, _, err := state()
+		return after, err
+	}
+	return zero, unavailable(domain.ErrMoved, unknownOutcome)
+}
+
+const unknownOutcome = "the change could not be confirmed in time; read what is there before you repeat it"
+
+// record makes the record of a command's event. Every command makes one, which
+// is what lets an append be all or nothing without a transaction.
+func (w *Writer) record(a act, events []domain.Event) domain.Record {
+	if len(events) != 1 {
+		panic("a command makes one event")
+	}
+	now := w.Now().UTC().Round(0)
+	return domain.Record{
+		ID: domain.EventID(domain.EventPrefix + newULID(now)), At: now, Actor: a.by,
+		Account: a.stream.Account, Agent: a.stream.Agent, Cause: a.cause, Event: events[0],
+	}
+}
+
+// refold folds what a stream has after a sequence. An event that can't be read
+// is not an error of it: it marks what it belongs to, and whoever bases
+// something on that is told.
+func refold(ctx context.Context, log Log, passports *projections.Passports, s domain.Stream, after uint64, see func(domain.Recorded)) error {
+	events, err := log.Load(ctx, s, after)
+	for _, e := range events {
+		see(e)
+		_ = passports.Apply(e, nil) // is always nil
+	}
+	var unreadable *domain.Unreadable
+	if errors.As(err, &unreadable) {
+		return passports.Apply(domain.Recorded{}, err)
+	}
+	if err != nil {
+		return unavailable(err, "the log could not be read; try again")
+	}
+	return nil
+}
+
+// catchUp is refold from what is known here.
+func catchUp(ctx context.Context, log Log, passports *projections.Passports, s domain.Stream) error {
+	return refold(ctx, log, passports, s, version(passports, s), func(domain.Recorded) {})
+}
+
+func version(passports *projections.Passports, s domain.Stream) uint64 {
+	if s.Agent != "" {
+		return passports.Agent(s).Version
+	}
+	account, _ := passports.Account(s.Account) // its fault is found when it is used
+	return account.Version
+}
+
+// agent executes a command on one agent.
+func (w *Writer) agent(ctx context.Context, a act, decide func(domain.Agent) ([]domain.Event, error)) (domain.Agent, error) {
+	return execute(ctx, w, a, func() (domain.Agent, uint64, error) {
+		agent := w.Passports.Agent(a.stream)
+		if err := agent.Fault(); err != nil {
+			return domain.Agent{}, 0, unavailable(err, "the passport holds something this version of Behalf can't read; upgrade it")
+		}
+		return *agent, agent.Version, nil
+	}, decide)
+}
+
+// account executes a command on an account.
+func (w *Writer) account(ctx context.Context, a act, decide func(domain.Account) ([]domain.Event, error)) (domain.Account, error) {
+	return execute(ctx, w, a, func() (domain.Account, uint64, error) {
+		account, err := w.Passports.Account(a.stream.Account)
+		if err != nil {
+			return domain.Account{}, 0, unavailable(err, "the account holds something this version of Behalf can't read; upgrade it")
+		}
+		return *account, account.Version, nil
+	}, decide)
+}

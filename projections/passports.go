@@ -1,0 +1,231 @@
+// Package projections holds read models: folds of the log that answer questions.
+// Each can be dropped and made again from the first event. None decides.
+package projections
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/behalf-platform/behalf/domain"
+)
+
+// Passports is the read model verify decides from: every agent's passport and
+// every account's members, in memory. It may lag behind the log; the fence of
+// the decision's append is what makes that safe.
+//
+// The zero Passports is empty and ready to use.
+type Passports struct {
+	mu sync.RWMutex
+	// All below are guarded by mu. What the pointers point at never changes.
+	agents   map[domain.Stream]*domain.Agent
+	accounts map[domain.AccountID]*account
+	keys     map[domain.TokenHash]domain.Stream
+	tokens   map[domain.TokenHash]memberRef
+	folded   map[uint16]uint64
+}
+
+type account struct {
+	state *domain.Account
+	fault error
+	// agents are the ids of the account's agents, in no order.
+	agents []domain.AgentID
+}
+
+type memberRef struct {
+	account domain.AccountID
+	member  domain.MemberID
+}
+
+// Apply folds one event in, or the error that came in place of one. Events come
+// at least once and from two sides, the follower and a writer that was told it
+// is behind; those already folded change nothing. It has the shape a follower
+// calls and never returns an error: what can't be folded stops its own stream
+// and no other.
+func (p *Passports) Apply(r domain.Recorded, err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.stop(err)
+		return nil
+	}
+	if r.Agent == "" {
+		p.foldAccount(r)
+	} else {
+		p.foldAgent(r)
+	}
+	return nil
+}
+
+// Followed is [Passports.Apply] for the follower of the log: it also remembers
+// how far the partition has been folded.
+func (p *Passports) Followed(r domain.Recorded, err error) error {
+	_ = p.Apply(r, err) // is always nil
+	at := r.Position
+	var unreadable *domain.Unreadable
+	if errors.As(err, &unreadable) {
+		at = unreadable.Position
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.folded == nil {
+		p.folded = map[uint16]uint64{}
+	}
+	p.folded[at.Partition] = max(p.folded[at.Partition], at.Seq)
+	return nil
+}
+
+// stop marks what the unreadable event belongs to. An error that names no
+// stream could belong to any, so nothing may be decided any more.
+func (p *Passports) stop(err error) {
+	var unreadable *domain.Unreadable
+	if !errors.As(err, &unreadable) {
+		for s, a := range p.agents {
+			stopped := a.Stop(err)
+			p.agents[s] = &stopped
+		}
+		for _, acct := range p.accounts {
+			acct.fault = cmp.Or(acct.fault, err)
+		}
+		return
+	}
+	if s := unreadable.Stream; s.Agent != "" {
+		var a domain.Agent
+		if known := p.agents[s]; known != nil {
+			a = *known
+		}
+		a = a.Stop(err)
+		p.put(s, &a)
+		return
+	}
+	acct := p.account(unreadable.Stream.Account)
+	acct.fault = cmp.Or(acct.fault, err)
+}
+
+func (p *Passports) foldAgent(r domain.Recorded) {
+	s := r.Stream()
+	var before domain.Agent
+	if known := p.agents[s]; known != nil {
+		before = *known
+	}
+	after := before.Evolve(r)
+	if before.Key != after.Key {
+		delete(p.keys, before.Key)
+		if p.keys == nil {
+			p.keys = map[domain.TokenHash]domain.Stream{}
+		}
+		p.keys[after.Key] = s
+	}
+	p.put(s, &after)
+}
+
+func (p *Passports) put(s domain.Stream, a *domain.Agent) {
+	if p.agents == nil {
+		p.agents = map[domain.Stream]*domain.Agent{}
+	}
+	if p.agents[s] == nil {
+		acct := p.account(s.Account)
+		acct.agents = append(acct.agents, s.Agent)
+	}
+	p.agents[s] = a
+}
+
+func (p *Passports) foldAccount(r domain.Recorded) {
+	acct := p.account(r.Account)
+	before, after := *acct.state, acct.state.Evolve(r)
+	if p.tokens == nil {
+		p.tokens = map[domain.TokenHash]memberRef{}
+	}
+	for id, m := range after.Members {
+		if old := before.Members[id]; old.Token != m.Token {
+			delete(p.tokens, old.Token)
+			if m.Token != "" {
+				p.tokens[m.Token] = memberRef{r.Account, id}
+			}
+		}
+	}
+	acct.state = &after
+}
+
+func (p *Passports) account(id domain.AccountID) *account {
+	acct := p.accounts[id]
+	if acct == nil {
+		acct = &account{state: &domain.Account{}}
+		if p.accounts == nil {
+			p.accounts = map[domain.AccountID]*account{}
+		}
+		p.accounts[id] = acct
+	}
+	return acct
+}
+
+// Agent is the passport of one agent as far as it is known here. One that is
+// not known is the zero Agent, which may do nothing.
+func (p *Passports) Agent(s domain.Stream) *domain.Agent {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if a := p.agents[s]; a != nil {
+		return a
+	}
+	return &domain.Agent{}
+}
+
+// Account is an account as far as it is known here, and why nothing can be
+// based on it, if so.
+func (p *Passports) Account(id domain.AccountID) (*domain.Account, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if acct := p.accounts[id]; acct != nil {
+		return acct.state, acct.fault
+	}
+	return &domain.Account{}, nil
+}
+
+// ByKey finds the agent that holds a key.
+func (p *Passports) ByKey(key domain.TokenHash) (domain.Stream, bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s, ok := p.keys[key]
+	return s, ok && key != ""
+}
+
+// ByToken finds the member who holds a token.
+func (p *Passports) ByToken(token domain.TokenHash) (domain.AccountID, domain.MemberID, bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	ref, ok := p.tokens[token]
+	return ref.account, ref.member, ok && token != ""
+}
+
+// Agents is every agent of an account that was registered, by id.
+func (p *Passports) Agents(id domain.AccountID) []*domain.Agent {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	acct := p.accounts[id]
+	if acct == nil {
+		return nil
+	}
+	agents := make([]*domain.Agent, 0, len(acct.agents))
+	for _, agent := range acct.agents {
+		if a := p.agents[domain.Stream{Account: id, Agent: agent}]; a.Exists() {
+			agents = append(agents, a)
+		}
+	}
+	slices.SortFunc(agents, func(a, b *domain.Agent) int { return cmp.Compare(a.ID, b.ID) })
+	return agents
+}
+
+// Folded is the sequence of the newest event the follower has handed over.
+func (p *Passports) Folded(partition uint16) uint64 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.folded[partition]
+}
+
+// Size is how many agents and accounts are known.
+func (p *Passports) Size() (agents, accounts int) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return len(p.agents), len(p.accounts)
+}

@@ -16,7 +16,9 @@ import (
 const (
 	mostShell      = 32 << 10  // bytes of one command
 	mostShellWork  = 256 << 10 // bytes parsed in all, code within code included
-	mostShellDepth = 200       // levels of syntax
+	costOfParse    = 128       // bytes that a parse costs beyond its text
+	mostBrackets   = 200       // open at a time, quoted or not: the parser recurses
+	mostShellDepth = 1000      // levels of syntax
 	mostShellNests = 8         // levels of code within code: sh -c "sh -c '…'"
 )
 
@@ -36,6 +38,9 @@ type simpleCommand struct {
 	// inert is set for programs that print or store their arguments, so that
 	// text among these is not searched for commands.
 	inert bool
+	// wraps is set when a word may run the words after it, so that an option may
+	// carry a program: env -Srm.
+	wraps bool
 }
 
 // shellWord is one word with its quotes resolved.
@@ -71,9 +76,20 @@ func parseCommand(s string) (commandLine, error) {
 type shellReader struct {
 	line    commandLine
 	assigns bool // the text sets a variable or tests something
-	work    int  // bytes parsed so far
+	work    int  // bytes parsed and words followed so far
 	nests   int  // levels of code within code above this one
 	guess   bool // the text may not be code: what it hides is not held against it
+
+	body *syntax.Word // the here-document at hand: text for a program to read
+	raw  *syntax.Lit  // its text, if none of it is expanded
+}
+
+// spend reports whether there is work left to spend on this command.
+func (r *shellReader) spend(work int) bool {
+	if r.work += work; r.work > mostShellWork {
+		r.line.unknown = "it holds too much code within code"
+	}
+	return r.line.unknown == ""
 }
 
 func (r *shellReader) unknown(why string) {
@@ -85,6 +101,18 @@ func (r *shellReader) unknown(why string) {
 // parseShell is the one door to the parser. The parser is not ours, and a panic
 // in it must end in a refusal.
 func parseShell(s string) (file *syntax.File, err error) {
+	open := 0
+	for i := range len(s) {
+		switch s[i] {
+		case '(', '[', '{':
+			open++
+		case ')', ']', '}':
+			open = max(0, open-1)
+		}
+		if open > mostBrackets {
+			return nil, errors.New("it is nested too deep")
+		}
+	}
 	defer func() {
 		if recover() != nil {
 			file, err = nil, errors.New("the parser gave up")
@@ -103,8 +131,8 @@ func parseShell(s string) (file *syntax.File, err error) {
 
 // read adds what s runs.
 func (r *shellReader) read(s string) (err error) {
-	if r.work += len(s); r.work > mostShellWork {
-		return errors.New("it holds too much code within code")
+	if !r.spend(len(s) + costOfParse) {
+		return nil // unknown as it is
 	}
 	file, err := parseShell(s)
 	if err != nil {
@@ -124,7 +152,7 @@ func (r *shellReader) read(s string) (err error) {
 		if depth++; depth > mostShellDepth {
 			deep = true
 		}
-		if !deep {
+		if !deep && r.line.unknown == "" {
 			r.node(n, s)
 		}
 		return true
@@ -147,9 +175,18 @@ func (r *shellReader) node(n syntax.Node, source string) {
 		}
 	case *syntax.Assign:
 		r.assigns = true
-		if n.Name != nil && n.Value != nil {
-			r.assign(n.Name.Value, readWord(n.Value))
+		if n.Value == nil {
+			break
 		}
+		v := readWord(n.Value)
+		if n.Name != nil {
+			r.assign(n.Name.Value, v)
+		} else if name, value, ok := strings.Cut(v.text, "="); ok { // export "A=b"
+			v.text = value
+			r.assign(name, v)
+		}
+	case *syntax.Redirect:
+		r.body = n.Hdoc
 	case *syntax.TestClause:
 		// A shell without [[ takes && and || in it for the end of a command.
 		r.assigns = true
@@ -167,43 +204,74 @@ func (r *shellReader) node(n syntax.Node, source string) {
 		r.assigns = true
 		from, to := int(n.Left.Offset())+2, int(n.Right.Offset())
 		if from <= to && to <= len(source) {
-			r.nested(source[from:to], false)
+			inner := source[from:to]
+			r.nested(inner, !strings.ContainsAny(inner, "$`"))
 		}
 	case *syntax.LetClause:
 		r.assigns = true
+	case *syntax.Lit:
+		// The parser leaves some text as it is: that of @($(ls)), for one.
+		if n != r.raw && hidesCode(n.Value) {
+			r.unknown("it holds syntax that is not understood")
+		}
 	case *syntax.Word:
+		if n == r.body && len(n.Parts) == 1 {
+			r.raw, _ = n.Parts[0].(*syntax.Lit)
+		}
 		// Arithmetic, test -v and others expand what is in their operands, even
 		// if quoted.
-		if w := readWord(n); strings.Contains(w.text, "$(") || strings.Contains(w.text, "`") {
-			r.mention(w.text)
+		if w := readWord(n); n != r.body && (strings.Contains(w.text, "$(") || strings.Contains(w.text, "`")) {
+			r.mention(w)
 		}
 	}
+}
+
+// hidesCode reports whether text that should be plain has a substitution in it.
+func hidesCode(s string) bool {
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\':
+			i++
+		case s[i] == '`', i+1 < len(s) && s[i+1] == '(' && strings.IndexByte("$<>", s[i]) >= 0:
+			return true
+		}
+	}
+	return false
 }
 
 // command adds a simple command and what its program makes of its arguments.
 func (r *shellReader) command(words []shellWord) {
 	words = placeholders(words)
-	c := simpleCommand{words: words, inert: isInert(words)}
-	r.line.commands = append(r.line.commands, c)
-	seen := make([]bool, len(words))
-	r.program(words, 0, seen)
-	if c.inert {
+	at := len(r.line.commands)
+	quiet := isInert(words)
+	r.line.commands = append(r.line.commands, simpleCommand{words: words, inert: quiet})
+	if !r.guess {
+		seen := make([]bool, len(words))
+		r.program(words, 0, seen)
+		for i, w := range words {
+			// A shell is a shell wherever it stands, as what may run it is endless.
+			if !w.dynamic && !quiet && shells[w.name()] {
+				r.program(words, i, seen)
+			}
+		}
+	}
+	r.line.commands[at].wraps = slices.ContainsFunc(words, func(w shellWord) bool {
+		_, ok := wrappers[w.name()]
+		return ok && !w.dynamic
+	})
+	if quiet {
 		return
 	}
-	for i := 1; i < len(words); i++ {
-		w := words[i]
-		if !w.dynamic && shells[w.name()] {
-			r.program(words, i, seen)
-		}
-		if strings.ContainsAny(w.text, " \t\n;|&!(){}<>\"'\\") {
-			r.mention(w.text)
+	for _, w := range words[1:] {
+		if strings.ContainsAny(w.text, codeSigns) {
+			r.mention(w)
 		}
 	}
 }
 
 // program reads the arguments of the word at i as those of a program.
 func (r *shellReader) program(words []shellWord, i int, seen []bool) {
-	if seen[i] {
+	if seen[i] || r.line.unknown != "" {
 		return
 	}
 	seen[i] = true
@@ -217,7 +285,7 @@ func (r *shellReader) program(words []shellWord, i int, seen []bool) {
 	case shells[name]:
 		r.shell(args)
 	case tongues[strings.TrimRight(name, "0123456789.")]:
-		r.tongue(args)
+		r.tongue(name, args)
 	case name == "find":
 		r.find(words, i, seen)
 	case name == "awk" || name == "gawk" || name == "mawk" || name == "nawk":
@@ -225,7 +293,7 @@ func (r *shellReader) program(words []shellWord, i int, seen []bool) {
 		r.wrapper(words, i, wrapper{}, seen)
 	case name == "sed" || name == "gsed":
 		for _, a := range args {
-			if sedRuns(a.text) {
+			if sedOption(a.text) {
 				r.unknown("a sed script in it runs commands")
 			}
 		}
@@ -238,6 +306,8 @@ func (r *shellReader) program(words []shellWord, i int, seen []bool) {
 
 // wrapper is a program that runs another one, named by its arguments.
 type wrapper struct {
+	// flags are the short options that take no value.
+	flags string
 	// operands is how many words that are no options come before the program.
 	operands int
 	// loose is set when the program may be any of the arguments.
@@ -246,36 +316,58 @@ type wrapper struct {
 	code bool
 	// bare is set when, without a program, it runs a shell.
 	bare bool
+	// verbs is set when the first argument may say that no program is run.
+	verbs bool
 	// opaque lists the options that make it run what can't be known; "*" is any
 	// argument at all.
 	opaque []string
 }
 
 var wrappers = map[string]wrapper{
-	".": {opaque: []string{"*"}}, "source": {opaque: []string{"*"}},
-	"alias": {opaque: []string{"*"}}, "hash": {opaque: []string{"-p"}},
-	"enable": {opaque: []string{"-f"}}, "bind": {opaque: []string{"-x"}},
-	"mapfile": {opaque: []string{"-C"}}, "readarray": {opaque: []string{"-C"}},
+	".": {opaque: []string{"*"}}, "source": {opaque: []string{"*"}}, "fc": {opaque: []string{"*"}},
+	// An alias gives a new meaning to words further on.
+	"alias": {opaque: []string{"*"}}, "hash": {opaque: []string{"-p"}}, "enable": {opaque: []string{"-f"}},
+	"bind": {opaque: []string{"-x"}}, "mapfile": {opaque: []string{"-C"}}, "readarray": {opaque: []string{"-C"}},
 	"complete": {opaque: []string{"-C", "-F"}}, "compgen": {opaque: []string{"-C", "-F"}},
-	"eval": {code: true}, "trap": {code: true}, "ssh": {code: true, operands: 1, bare: true},
-	"watch": {code: true}, "parallel": {code: true, bare: true}, "sem": {code: true},
-	"su": {code: true, loose: true}, "runuser": {code: true, loose: true},
-	"script": {code: true, loose: true}, "flock": {code: true, operands: 1}, "fc": {opaque: []string{"*"}},
-	"at": {opaque: []string{"*"}}, "batch": {bare: true}, "crontab": {opaque: []string{"*"}},
+	"eval": {code: true}, "trap": {code: true},
+	"exec": {flags: "cl"}, "command": {flags: "pvV"}, "builtin": {}, "noglob": {}, "nocorrect": {},
 
-	"sudo": {opaque: []string{"-s", "-i", "--shell", "--login"}}, "doas": {opaque: []string{"-s"}},
-	"pkexec": {}, "env": {}, "exec": {}, "command": {}, "builtin": {}, "noglob": {}, "nocorrect": {},
-	"xargs": {}, "nohup": {}, "nice": {}, "ionice": {}, "chrt": {operands: 1}, "stdbuf": {}, "unbuffer": {},
-	"time": {}, "gtime": {}, "timeout": {operands: 1}, "gtimeout": {operands: 1}, "setsid": {}, "setarch": {loose: true},
-	"taskset": {operands: 1}, "strace": {}, "ltrace": {}, "chroot": {operands: 1, bare: true}, "fakeroot": {},
-	"caffeinate": {}, "busybox": {bare: true}, "toybox": {}, "catchsegv": {}, "valgrind": {}, "dbus-run-session": {},
-	"unshare": {loose: true, bare: true}, "nsenter": {loose: true, bare: true}, "bwrap": {loose: true}, "firejail": {loose: true},
-	"systemd-run": {loose: true}, "proxychains": {loose: true}, "proxychains4": {loose: true}, "torsocks": {loose: true},
-	"entr": {loose: true}, "fd": {loose: true}, "fdfind": {loose: true}, "expect": {opaque: []string{"*"}},
-	"docker": {loose: true}, "podman": {loose: true}, "nerdctl": {loose: true}, "kubectl": {loose: true}, "ip": {loose: true},
-	"tmux": {loose: true, code: true}, "screen": {loose: true, code: true}, "npx": {loose: true}, "bunx": {loose: true},
-	"uv": {loose: true}, "uvx": {loose: true}, "poetry": {loose: true}, "pipenv": {loose: true}, "conda": {loose: true},
-	"direnv": {loose: true}, "nix": {loose: true}, "nix-shell": {loose: true, code: true}, "rsync": {loose: true},
+	"at": {opaque: []string{"*"}, bare: true}, "batch": {opaque: []string{"*"}, bare: true},
+	"crontab": {opaque: []string{"*"}, bare: true}, "expect": {opaque: []string{"*"}, bare: true},
+	"parallel": {opaque: []string{"*"}, bare: true}, "sem": {opaque: []string{"*"}, bare: true},
+	"ssh": {flags: "46AaCfGgKkMNnqsTtVvXxYy", code: true, operands: 1, bare: true}, "watch": {flags: "bcdegtwx", code: true},
+	"su": {code: true, loose: true}, "runuser": {code: true, loose: true}, "script": {code: true, loose: true},
+	"flock": {flags: "esnuxoF", code: true, operands: 1}, "tmux": {loose: true, code: true}, "screen": {loose: true, code: true},
+	"nix-shell": {loose: true, code: true},
+
+	"sudo": {flags: "AbEHknPSK", opaque: []string{"-s", "-i", "--shell", "--login"}}, "doas": {flags: "nL", opaque: []string{"-s"}},
+	"env": {flags: "i0v", opaque: []string{"-S", "--split-string"}}, "xargs": {flags: "0rtpxo"},
+	"pkexec": {bare: true}, "nohup": {}, "nice": {}, "ionice": {flags: "t"}, "chrt": {operands: 1}, "stdbuf": {}, "unbuffer": {flags: "p"},
+	"time": {flags: "pvaq"}, "gtime": {flags: "pvaq"}, "timeout": {flags: "pfv", operands: 1}, "gtimeout": {flags: "pfv", operands: 1},
+	"setsid": {flags: "cfw"}, "setarch": {loose: true}, "taskset": {flags: "a", operands: 1}, "strace": {}, "ltrace": {},
+	"chroot": {operands: 1, bare: true}, "fakeroot": {bare: true}, "caffeinate": {flags: "dimsu"}, "busybox": {}, "toybox": {},
+	"catchsegv": {}, "valgrind": {}, "dbus-run-session": {}, "unshare": {loose: true, bare: true}, "nsenter": {loose: true, bare: true},
+	"bwrap": {loose: true}, "firejail": {loose: true, bare: true}, "systemd-run": {loose: true}, "proxychains": {loose: true},
+	"proxychains4": {loose: true}, "torsocks": {loose: true, bare: true}, "entr": {loose: true}, "fd": {loose: true}, "fdfind": {loose: true},
+	"docker": {loose: true, verbs: true}, "podman": {loose: true, verbs: true}, "nerdctl": {loose: true, verbs: true}, "kubectl": {loose: true, verbs: true}, "ip": {loose: true, verbs: true},
+	"npx": {loose: true}, "bunx": {loose: true}, "uv": {loose: true, verbs: true}, "uvx": {loose: true}, "poetry": {loose: true, verbs: true}, "pipenv": {loose: true, verbs: true},
+	"conda": {loose: true, verbs: true}, "sg": {loose: true, code: true}, "capsh": {opaque: []string{"*"}}, "setpriv": {loose: true}, "gosu": {loose: true},
+	"su-exec": {loose: true}, "sshpass": {loose: true}, "rlwrap": {loose: true}, "dumb-init": {loose: true}, "tini": {loose: true},
+	"direnv": {loose: true}, "nix": {loose: true}, "rsync": {loose: true},
+}
+
+// quietVerbs run no program.
+var quietVerbs = map[string]bool{
+	"build": true, "ps": true, "images": true, "logs": true, "pull": true, "push": true, "tag": true, "inspect": true, "stop": true,
+	"get": true, "describe": true, "apply": true, "rollout": true, "version": true, "info": true, "install": true, "add": true, "sync": true,
+	"lock": true, "pip": true, "addr": true, "link": true, "route": true, "list": true, "show": true,
+}
+
+// builtins are run by the shell alone, so that among the arguments of another
+// program they are mere words: docker build .
+var builtins = map[string]bool{
+	".": true, "source": true, "fc": true, "alias": true, "hash": true, "enable": true, "bind": true, "mapfile": true, "readarray": true,
+	"complete": true, "compgen": true, "eval": true, "trap": true, "exec": true, "command": true, "builtin": true,
 }
 
 // shells read their program from -c, a file or their input.
@@ -298,7 +390,7 @@ var inert = map[string]bool{
 	"fgrep": true, "rg": true, "which": true, "whereis": true, "type": true, "man": true, "whatis": true, "apropos": true,
 	"stat": true, "file": true, "du": true, "df": true, "mkdir": true, "rmdir": true, "touch": true, "cd": true, "pwd": true,
 	"test": true, "[": true, "[[": true, "true": true, "false": true, ":": true, "sleep": true, "basename": true,
-	"dirname": true, "realpath": true, "readlink": true, "sort": true, "uniq": true, "cut": true, "tr": true, "jq": true,
+	"dirname": true, "realpath": true, "readlink": true, "sort": true, "uniq": true, "cut": true, "tr": true, "jq": true, "tee": true,
 }
 
 func isInert(words []shellWord) bool {
@@ -315,7 +407,7 @@ func isInert(words []shellWord) bool {
 	case "man": // -P and -H name one
 		return !slices.ContainsFunc(words[1:], func(w shellWord) bool { return w.dynamic || strings.HasPrefix(w.text, "-") })
 	case "sort": // --compress-program names one
-		return !slices.ContainsFunc(words, func(w shellWord) bool { return w.dynamic || strings.HasPrefix(w.text, "--comp") })
+		return !slices.ContainsFunc(words, func(w shellWord) bool { return w.dynamic || strings.HasPrefix(w.text, "--c") })
 	case "git":
 		return verb == "commit" || verb == "tag"
 	case "gh":
@@ -326,101 +418,116 @@ func isInert(words []shellWord) bool {
 
 // placeholders marks what find, xargs and their like fill in.
 func placeholders(words []shellWord) []shellWord {
-	var holder string
+	holder, appends := "", false
 	for i, w := range words {
 		if w.dynamic {
 			continue
 		}
 		switch w.name() {
-		case "find", "fd", "fdfind", "entr":
+		case "find", "fd", "fdfind":
 			holder = "{}"
-			if w.name() == "entr" {
-				holder = "/_"
-			}
-			continue
-		case "xargs", "parallel", "sem":
-			holder = "{}"
-			words = append(slices.Clip(words), shellWord{dynamic: true, splits: true})
+		case "entr":
+			holder = "/_"
+		case "xargs":
+			holder, appends = "{}", true
 		}
 		if holder == "" || i == 0 {
 			continue
 		}
-		if t, ok := strings.CutPrefix(w.text, "--replace="); ok && t != "" {
-			holder = t
-		} else if t, ok := strings.CutPrefix(w.text, "-I"); ok && t != "" {
-			holder = t
-		} else if t, ok := strings.CutPrefix(w.text, "-i"); ok && t != "" {
-			holder = t
-		} else if (words[i-1].text == "-I" || words[i-1].text == "-J") && !words[i-1].dynamic {
+		option := words[i-1].text
+		switch {
+		case option == "-I" || option == "-J" || option == "--replace":
 			holder = w.text
-		} else if strings.Contains(w.text, holder) || strings.Contains(w.text, "{}") {
+		case appends && strings.HasPrefix(w.text, "--replace="):
+			holder = w.text[len("--replace="):]
+		case appends && len(w.text) > 2 && (strings.HasPrefix(w.text, "-I") || strings.HasPrefix(w.text, "-i") || strings.HasPrefix(w.text, "-J")):
+			holder = w.text[2:]
+		case holder != "" && strings.Contains(w.text, holder) || strings.Contains(w.text, "{}"):
 			words[i] = shellWord{text: w.text, dynamic: true, splits: true}
 		}
+	}
+	if appends {
+		words = append(words, shellWord{dynamic: true, splits: true})
 	}
 	return words
 }
 
 // wrapper follows a wrapper to the program that it runs. Which options take a
-// value is not known, so a word after an option may or may not be the program:
-// it is read as one, and so is the next.
+// value is not always known, so a word after an option may or may not be the
+// program: it is read as one, and so is the next.
 func (r *shellReader) wrapper(words []shellWord, i int, spec wrapper, seen []bool) {
-	args := words[i+1:]
+	name, args := words[i].name(), words[i+1:]
+	if spec.verbs && len(args) > 0 && !args[0].dynamic && quietVerbs[args[0].text] {
+		return
+	}
 	need, afterOption := spec.operands+1, false
 	for j, a := range args {
+		if !r.spend(1) {
+			return
+		}
+		if need <= 0 && !spec.loose && !spec.code {
+			return
+		}
 		if a.dynamic {
+			if name == "xargs" && need > 0 && j == len(args)-1 && !slices.ContainsFunc(args[:j], isOperand) {
+				return // it echoes
+			}
 			if need > 0 || spec.loose || spec.code {
-				r.unknown("what " + words[i].name() + " runs in it is not written out")
+				r.unknown("what " + name + " runs in it is not written out")
 			}
 			continue
 		}
-		if need <= 0 && !spec.loose && !spec.code {
-			break
-		}
 		if isOpaque(spec.opaque, a.text) {
-			r.unknown("what " + words[i].name() + " " + spec.opaque[0] + " runs in it can't be known")
+			r.unknown("what " + name + " runs in it can't be known")
 		}
 		if spec.code {
 			r.nested(a.text, false)
+			if _, value, ok := strings.Cut(a.text, "c"); ok && isCluster(a.text) { // -c'rm -rf /'
+				r.nested(value, false)
+			} else if _, value, ok := strings.Cut(a.text, "="); ok && strings.HasPrefix(a.text, "--") {
+				r.nested(value, false)
+			}
 		}
-		name, value, ok := strings.Cut(a.text, "=")
+		variable, value, ok := strings.Cut(a.text, "=")
 		switch {
 		case a.text == "--":
 			afterOption = false
-			continue
 		case strings.HasPrefix(a.text, "-"):
-			if len(a.text) > 2 && a.text[1] != '-' {
-				r.attached(a.text, args[j+1:])
+			afterOption = !complete(a.text, spec.flags)
+		case ok && isName(variable):
+			r.assign(variable, shellWord{text: value})
+		default:
+			if !spec.loose || !builtins[a.name()] {
+				r.program(words, i+1+j, seen)
 			}
-			afterOption = true
-			continue
-		case ok && isName(name):
-			r.assign(name, shellWord{text: value})
-			continue
+			if !afterOption {
+				need--
+			}
+			afterOption = false
 		}
-		r.program(words, i+1+j, seen)
-		if !afterOption {
-			need--
-		}
-		afterOption = false
 	}
 	if spec.code {
 		r.joined(args)
 	}
-	if spec.bare && need > 0 {
-		r.unknown("what " + words[i].name() + " runs in it comes from its input")
-	}
-	if n := words[i].name(); (n == "su" || n == "runuser" || n == "script") && !slices.ContainsFunc(args, takesCode) {
-		r.unknown("what " + n + " runs in it comes from its input")
+	if spec.bare && need > 0 || (name == "su" || name == "runuser" || name == "script") && !slices.ContainsFunc(args, takesCode) {
+		r.unknown("what " + name + " runs in it comes from its input")
 	}
 }
 
-// attached reads a value written together with its option, as in env -Srm -rf.
-func (r *shellReader) attached(option string, rest []shellWord) {
-	for k := 2; k < len(option) && k <= 5; k++ {
-		words := append([]shellWord{{text: option[k:]}}, rest...)
-		r.line.commands = append(r.line.commands, simpleCommand{words: words})
-		r.mention(option[k:])
+func isOperand(w shellWord) bool { return w.dynamic || !strings.HasPrefix(w.text, "-") }
+
+// complete reports whether an option surely takes nothing from the next word:
+// its letters are flags, or it ends in a number or has an =.
+func complete(option, flags string) bool {
+	if strings.HasPrefix(option, "--") {
+		return strings.Contains(option, "=")
 	}
+	if number := strings.TrimLeft(option[1:], flags); number == "" {
+		return len(option) > 1
+	} else if strings.Trim(number, "0123456789") == "" {
+		return true
+	}
+	return len(option) > 2 && strings.Trim(option[2:], "0123456789") == ""
 }
 
 func (r *shellReader) joined(args []shellWord) {
@@ -430,7 +537,7 @@ func (r *shellReader) joined(args []shellWord) {
 	}
 	r.nested(strings.Join(texts, " "), false)
 	// Options come before the code.
-	for len(texts) > 0 && strings.HasPrefix(texts[0], "-") {
+	for len(texts) > 0 && strings.HasPrefix(texts[0], "-") && r.line.unknown == "" {
 		texts = texts[1:]
 		r.nested(strings.Join(texts, " "), false)
 	}
@@ -466,7 +573,11 @@ func (r *shellReader) shell(args []shellWord) {
 			r.unknown("what a shell runs in it is not written out")
 			return
 		case isCluster(a.text) && strings.Contains(a.text, "c"):
-			r.shellCode(args[i+1:])
+			if strings.Contains(a.text, "r") { // -rcfile
+				r.unknown("what a shell runs in it comes from a file")
+				return
+			}
+			r.shellCode(args[i+1:], strings.ContainsAny(a.text, "oO"))
 			return
 		case isCluster(a.text), a.text == "--posix", a.text == "--norc", a.text == "--noprofile", a.text == "--login",
 			strings.HasPrefix(a.text, "+"):
@@ -482,7 +593,7 @@ func (r *shellReader) shell(args []shellWord) {
 
 // shellCode reads the arguments after -c. Options may still come before the
 // code, so each argument is read.
-func (r *shellReader) shellCode(args []shellWord) {
+func (r *shellReader) shellCode(args []shellWord, afterOption bool) {
 	found := false
 	for _, a := range args {
 		if a.dynamic {
@@ -493,7 +604,9 @@ func (r *shellReader) shellCode(args []shellWord) {
 			continue
 		}
 		r.nested(a.text, false)
-		found = found || !strings.HasPrefix(a.text, "-") && !strings.HasPrefix(a.text, "+") && a.text != "pipefail"
+		option := !found && len(a.text) > 1 && (a.text[0] == '-' || a.text[0] == '+')
+		found = found || !option && !afterOption
+		afterOption = option && a.text != "--"
 	}
 	if !found {
 		r.unknown("what a shell runs in it comes from its input")
@@ -502,24 +615,26 @@ func (r *shellReader) shellCode(args []shellWord) {
 
 // tongue reads the arguments of an interpreter. A file that it runs is a program
 // like any other; code on the command line or from its input can't be read.
-func (r *shellReader) tongue(args []shellWord) {
+func (r *shellReader) tongue(name string, args []shellWord) {
 	for i, a := range args {
 		switch {
 		case a.dynamic:
-			r.unknown("what an interpreter runs in it is not written out")
+			r.unknown("what " + name + " runs in it is not written out")
 			return
-		case a.text == "-m" && i+1 < len(args) && !args[i+1].dynamic,
-			slices.Contains([]string{"-h", "--help", "-V", "--version", "-v"}, a.text):
+		case a.text == "-m" && strings.HasPrefix(name, "py") && i+1 < len(args) && !args[i+1].dynamic:
 			return
-		case slices.Contains([]string{"-u", "-B", "-O", "-s", "-S", "--test", "--check"}, a.text):
-		case strings.HasPrefix(a.text, "-"), a.text == "eval", a.text == "repl", strings.HasPrefix(a.text, "/dev/"):
-			r.unknown("what an interpreter runs in it can't be read")
+		case len(args) == 1 && slices.Contains([]string{"-h", "--help", "-V", "--version", "-v"}, a.text):
+			return
+		case slices.Contains([]string{"-u", "-B", "-O", "-s", "--test", "--check"}, a.text):
+		case strings.HasPrefix(a.text, "-"), strings.HasPrefix(a.text, "/dev/"), strings.HasPrefix(a.text, "/proc/"),
+			a.text == "eval", a.text == "repl":
+			r.unknown("what " + name + " runs in it can't be read")
 			return
 		default:
 			return
 		}
 	}
-	r.unknown("what an interpreter runs in it comes from its input")
+	r.unknown("what " + name + " runs in it comes from its input")
 }
 
 // valued are find's tests that take a value, which is never run.
@@ -555,8 +670,23 @@ func (r *shellReader) awk(args []shellWord) {
 	}
 }
 
-// sedRuns reports whether a sed script may run a command: e as a command after
-// no address or a number, or as a flag at the end of s.
+// sedOption reports whether an argument of sed may make it run a command.
+func sedOption(arg string) bool {
+	if !strings.HasPrefix(arg, "-") {
+		return sedRuns(arg)
+	}
+	if script, ok := strings.CutPrefix(arg, "--expression="); ok {
+		return sedRuns(script)
+	}
+	if strings.HasPrefix(arg, "--f") || isCluster(arg) && strings.Contains(arg, "f") {
+		return true
+	}
+	_, script, ok := strings.Cut(arg, "e")
+	return ok && isCluster(arg) && sedRuns(script)
+}
+
+// sedRuns reports whether a sed script may run a command: e after no address or
+// a number, or as a flag at the end of s.
 func sedRuns(script string) bool {
 	for part := range strings.FieldsFuncSeq(script, func(c rune) bool { return c == ';' || c == '\n' || c == '{' || c == '}' }) {
 		part = strings.TrimSpace(part)
@@ -564,8 +694,11 @@ func sedRuns(script string) bool {
 		if strings.HasPrefix(rest, "e") && (rest != part || rest == "e" || strings.HasPrefix(rest, "e ")) {
 			return true
 		}
-		flags := strings.TrimRight(part, "gpiImMe0123456789")
-		if flags != "" && strings.Contains(part[len(flags):], "e") && !isWordByte(flags[len(flags)-1]) {
+		body := strings.TrimRight(part, "gpiImMe0123456789")
+		if body == "" || !strings.Contains(part[len(body):], "e") {
+			continue
+		}
+		if end := body[len(body)-1]; !isWordByte(end) && strings.Count(body, string(rune(end))) > 2 {
 			return true
 		}
 	}
@@ -599,13 +732,13 @@ func (r *shellReader) assign(name string, value shellWord) {
 		}
 		r.nested(value.text, false)
 	default:
-		r.mention(value.text)
+		r.mention(value)
 	}
 }
 
 // nested reads code that a command carries. A guess at code need not be any.
 func (r *shellReader) nested(code string, guess bool) {
-	if strings.TrimSpace(code) == "" {
+	if strings.TrimSpace(code) == "" || r.line.unknown != "" {
 		return
 	}
 	if r.nests >= mostShellNests {
@@ -616,24 +749,36 @@ func (r *shellReader) nested(code string, guess bool) {
 	r.nests, r.guess = r.nests+1, r.guess || guess
 	err := r.read(code)
 	r.nests, r.guess = r.nests-1, before
-	if r.work > mostShellWork {
-		r.line.unknown = "it holds too much code within code"
-	} else if err != nil && !guess {
+	if err != nil && !guess {
 		r.unknown("code that it holds can't be read as shell")
 	}
 }
 
+// codeSigns are what tells shell code from a plain word.
+const codeSigns = " \t\n;|&!(){}<>\"'`$\\"
+
 // mention reads text that may or may not be run: a command in it counts, read as
 // shell or as bare words, but nothing else is held against it.
-func (r *shellReader) mention(text string) {
-	r.nested(text, true)
+func (r *shellReader) mention(w shellWord) {
+	if strings.ContainsAny(w.text, codeSigns) {
+		r.nested(w.text, true)
+		_, value, ok := strings.Cut(w.text, "=") // --exec=code, core.pager=code
+		for tries := 0; ok && tries < 3; tries++ {
+			r.nested(value, true)
+			_, value, ok = strings.Cut(value, "=")
+		}
+	}
 	var words []shellWord
-	for _, t := range tokens(text) {
+	for _, t := range tokens(w.text) {
 		words = append(words, shellWord{text: t})
 	}
-	if len(words) > 0 {
-		r.line.commands = append(r.line.commands, simpleCommand{words: words, inert: true})
+	if len(words) == 0 {
+		return
 	}
+	if w.dynamic {
+		words = append(words, shellWord{dynamic: true, splits: true})
+	}
+	r.line.commands = append(r.line.commands, simpleCommand{words: words, inert: true})
 }
 
 // tokens are the words of a text in whatever language.
@@ -692,7 +837,7 @@ func (b *wordBuilder) parts(parts []syntax.WordPart, quoted bool) {
 			b.parts(p.Parts, true)
 		case *syntax.ParamExp:
 			// "$@" and "${a[@]}" are many words even in quotes.
-			many := p.Param == nil || p.Param.Value == "@" || p.Index != nil || p.Excl || p.Exp != nil || p.Slice != nil
+			many := p.Param == nil || p.Param.Value == "@" || p.Index != nil || p.Excl || p.Exp != nil || p.Slice != nil || p.Repl != nil
 			b.unknown(!quoted || many)
 		case *syntax.CmdSubst, *syntax.ArithmExp:
 			b.unknown(!quoted)
@@ -774,9 +919,9 @@ func (b *wordBuilder) ansi(s string) {
 		var c rune
 		n := 0
 		for ; n < digits && i+1 < len(s); n++ {
-			d := rune(strings.IndexByte("0123456789abcdef", s[i+1]|0x20))
-			if '0' <= s[i+1] && s[i+1] <= '9' {
-				d = rune(s[i+1] - '0')
+			d := rune(strings.IndexByte("0123456789abcdefABCDEF", s[i+1]))
+			if d > 0xf {
+				d -= 6
 			}
 			if d < 0 || d >= base {
 				break
@@ -901,23 +1046,49 @@ func (r *commandRule) fold(letters string) string {
 // denies reports whether the rule covers any command of the line, or what the
 // line runs can't be known.
 func (r commandRule) denies(c commandLine) bool {
-	if c.unknown != "" {
+	return c.unknown != "" || slices.ContainsFunc(c.commands, r.matches)
+}
+
+func (r commandRule) matches(c simpleCommand) bool {
+	for i, w := range c.words {
+		args := c.words[i+1:]
+		if !r.names(w, c.wraps && i > 0) || r.isOtherVerb(args) {
+			continue
+		}
+		// The words after a later mention are among these.
+		return r.covers(args, c.inert)
+	}
+	return false
+}
+
+// names reports whether a word is the rule's program.
+func (r commandRule) names(w shellWord, wrapped bool) bool {
+	if w.dynamic {
+		return strings.Contains(w.tail, "/") && programName(w.tail) == r.program
+	}
+	if w.name() == r.program {
 		return true
 	}
-	for _, cmd := range c.commands {
-		for i, w := range cmd.words {
-			if w.dynamic {
-				if strings.Contains(w.tail, "/") && programName(w.tail) == r.program && r.covers(cmd.words[i+1:], cmd.inert) {
-					return true
-				}
-				continue
-			}
-			if w.name() == r.program && r.covers(cmd.words[i+1:], cmd.inert) {
+	if wrapped && isCluster(w.text) {
+		for k := 2; k < min(len(w.text), 6); k++ {
+			if programName(w.text[k:]) == r.program {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// verbs of git do only what they say. An alias can't take their names.
+var verbs = map[string]bool{
+	"add": true, "branch": true, "checkout": true, "commit": true, "diff": true, "fetch": true, "log": true, "ls-files": true, "merge": true,
+	"restore": true, "rev-parse": true, "show": true, "stash": true, "status": true, "switch": true, "tag": true,
+}
+
+// isOtherVerb spares git checkout "$branch" under a rule about git push.
+func (r commandRule) isOtherVerb(args []shellWord) bool {
+	return r.program == "git" && len(r.others) > 0 && !strings.Contains(r.others[0], "*") &&
+		len(args) > 0 && !args[0].dynamic && verbs[args[0].text] && !strings.EqualFold(args[0].text, r.others[0])
 }
 
 // covers reports whether the arguments have all that the rule names. A dynamic
@@ -987,15 +1158,18 @@ func sameWord(rule, word string) bool {
 	if wild(strings.ToLower(rule), strings.ToLower(word)) {
 		return true
 	}
-	if !strings.Contains(rule, "/") || word == "" {
+	if !strings.Contains(rule, "/") && rule != "." && rule != ".." || word == "" {
 		return false
 	}
 	rule, word = strings.ToLower(path.Clean(rule)), strings.ToLower(path.Clean(word))
 	if wild(rule, word) {
 		return true
 	}
-	if !path.IsAbs(rule) || path.IsAbs(word) {
+	if path.IsAbs(rule) == path.IsAbs(word) {
 		return false
+	}
+	if path.IsAbs(word) {
+		return wild("*/"+rule, word)
 	}
 	for word == ".." || strings.HasPrefix(word, "../") {
 		word = strings.TrimPrefix(word[2:], "/")

@@ -327,6 +327,9 @@ func (e *evaluation) commands(p *Permission) verdict {
 	if e.cmdErr != nil {
 		return verdict{CommandNotAllowed, e.cmdErr.Error()}
 	}
+	if e.command.unknown != "" {
+		return verdict{CommandNotAllowed, "what the command runs can't be known: " + e.command.unknown}
+	}
 	for i, r := range p.rules.deniedCommands {
 		if r.denies(e.command) {
 			return verdict{CommandNotAllowed, "the command falls under the denied command " + quote(p.Terms.DeniedCommands[i])}

@@ -218,7 +218,7 @@ func TestTheHandWrittenEncodersWriteWhatTheTagsSay(t *testing.T) {
 		}
 		return b
 	}
-	for range 5_000 {
+	for range 500 {
 		var (
 			r Record
 			d DecisionMade

@@ -58,7 +58,7 @@ func compileHostPattern(s string) (hostPattern, error) {
 	case isIP(h.name):
 		return hostPattern{}, fmt.Errorf("%s is not a host pattern: there are no names below an IP address", quote(s))
 	case !strings.Contains(h.name, "."):
-		return hostPattern{}, fmt.Errorf("%s covers a whole top-level domain; write at least two labels after *.", quote(s))
+		return hostPattern{}, fmt.Errorf("%s covers a whole top-level domain; after *. write at least two labels", quote(s))
 	}
 	h.name = "." + h.name
 	return hostPattern{host: h, below: true}, nil
@@ -122,7 +122,7 @@ func checkHostText(s string) error {
 		case c == '\\' || c == '%':
 			return fmt.Errorf("%q is not taken", c)
 		case c == '*':
-			return errors.New("the only wildcard is a leading *.")
+			return errors.New("the only wildcard is *. in front")
 		case unicode.IsSpace(c) || unseen(c):
 			return fmt.Errorf("the character %U is not taken", c)
 		}
@@ -191,13 +191,12 @@ func canonicalName(s string) (string, error) {
 	return name, nil
 }
 
+// canonicalIPv6 meets no zone: the percent sign before one is refused earlier.
 func canonicalIPv6(s string) (string, error) {
 	addr, err := netip.ParseAddr(s)
 	switch {
 	case err != nil || !addr.Is6():
 		return "", errors.New("it is not an IPv6 address in brackets")
-	case addr.Zone() != "":
-		return "", errors.New("an IPv6 zone is not taken")
 	case addr.Is4In6():
 		return "", errors.New("send the IPv4 address itself, not mapped into IPv6")
 	}

@@ -185,13 +185,10 @@ func (t *Terms) named() []Action {
 // Accept checks terms as a grant has to be: understood in full, or refused. It
 // returns them in canonical form, defaults filled in.
 func (t Terms) Accept(now time.Time, fallback Currency) (Terms, error) {
-	if err := t.refuseLater(); err != nil {
-		return Terms{}, err
-	}
-	if s := string(t.RequiresApproval); s == "false" {
+	if string(t.RequiresApproval) == "false" {
 		t.RequiresApproval = nil
 	}
-	if err := cmp.Or(t.checkActions(), t.checkLists(), t.checkTimes(now)); err != nil {
+	if err := cmp.Or(t.refuseLater(), t.checkActions(), t.checkTimes(now)); err != nil {
 		return Terms{}, err
 	}
 	switch {
@@ -228,7 +225,7 @@ func utc(t time.Time) time.Time {
 // one that means less than was asked for.
 func (t *Terms) refuseLater() error {
 	switch {
-	case t.RequiresApproval != nil && string(t.RequiresApproval) != "false":
+	case t.RequiresApproval != nil:
 		return RejectField(NotSupported, "/requiresApproval", "approvals are not supported yet; grant without it what needs no approval")
 	case t.Budgets != nil:
 		return RejectField(NotSupported, "/budgets", "budgets are not supported yet; use maxAmount to limit a single request")
@@ -338,8 +335,14 @@ type rules struct {
 	windows        []window
 }
 
-// compile makes terms ready to match, and refuses a pattern that can't be.
+// compile makes terms ready to match, and refuses what can't be. It is the one
+// way into a passport, for a grant as for a fold: terms that a newer program
+// stored, and this one would understand only in part, must not pass as less
+// than they are.
 func (t *Terms) compile() (r rules, err error) {
+	if err := cmp.Or(t.refuseLater(), t.checkLists()); err != nil {
+		return rules{}, err
+	}
 	var c Condition
 	if t.Context != nil {
 		c = *t.Context

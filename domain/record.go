@@ -60,6 +60,9 @@ func DecodeRecord(b []byte) (Record, error) {
 	if err := json.Unmarshal(b, &s, json.RejectUnknownMembers(true)); err != nil {
 		return Record{}, fmt.Errorf("decode record: %w", err)
 	}
+	if year := s.At.UTC().Year(); year < 0 || year > 9999 {
+		return Record{}, fmt.Errorf("decode record %s: the year %d can't be written", s.ID, year)
+	}
 	event, err := decodeEvent(s.Kind, s.Data)
 	if err != nil {
 		return Record{}, fmt.Errorf("decode %s %s: %w", s.Kind, s.ID, err)

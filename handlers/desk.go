@@ -134,7 +134,7 @@ func (d *Desk) PassportFor(c Caller) (PassportView, error) {
 	}
 	agent := d.Verifier.Passports.Agent(s)
 	if err := agent.Fault(); err != nil {
-		return PassportView{}, unavailable(err, "the passport holds something this version of Behalf can't read; upgrade it")
+		return PassportView{}, Unreadable(err)
 	}
 	return ViewPassport(agent, d.Verifier.Now()), nil
 }

@@ -72,7 +72,7 @@ func (i *Identifier) Identify(ctx context.Context, hash domain.TokenHash) (Calle
 	}
 	state, err := i.Passports.Account(account)
 	if err != nil {
-		return Caller{}, unavailable(err, "the account holds something this version of Behalf can't read; upgrade it")
+		return Caller{}, Unreadable(err)
 	}
 	m, ok := state.Member(id)
 	if !ok || !m.Token.Equal(hash) {

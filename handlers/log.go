@@ -6,7 +6,6 @@ package handlers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -52,8 +51,7 @@ func unavailable(err error, format string, args ...any) error {
 	return &Unavailable{Public: fmt.Sprintf(format, args...), Err: err}
 }
 
-// IsUnavailable reports whether err is an [Unavailable].
-func IsUnavailable(err error) bool {
-	var u *Unavailable
-	return errors.As(err, &u)
+// Unreadable is a fold that met what it can't read, and stopped there.
+func Unreadable(err error) error {
+	return unavailable(err, "the log holds something about this that this version of Behalf can't read; upgrade it")
 }

@@ -14,6 +14,9 @@ import (
 // MaxBody bounds every message from outside, in bytes.
 const MaxBody = 64 << 10
 
+// strict is kept because making options costs as much as using them.
+var strict = json.JoinOptions(json.RejectUnknownMembers(true))
+
 // Decode reads one JSON object from outside. It is the only door: duplicate
 // and unknown names, names in another case, bad UTF-8 and trailing data are
 // refused with the field's JSON pointer, and nothing of the message is used.
@@ -21,7 +24,7 @@ func Decode(body []byte, into any) error {
 	if len(body) > MaxBody {
 		return ErrTooLarge
 	}
-	err := json.Unmarshal(body, into, json.RejectUnknownMembers(true))
+	err := json.Unmarshal(body, into, strict)
 	if err == nil {
 		return nil
 	}

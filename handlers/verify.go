@@ -143,11 +143,11 @@ func (v *Verifier) decide(s domain.Stream, key domain.TokenHash, ask *domain.Ask
 
 func (v *Verifier) evaluate(agent *domain.Agent, s domain.Stream, ask *domain.Ask) (domain.DecisionMade, time.Time, error) {
 	if err := agent.Fault(); err != nil {
-		return domain.DecisionMade{}, time.Time{}, unavailable(err, "the passport holds something this version of Behalf can't read; upgrade it")
+		return domain.DecisionMade{}, time.Time{}, Unreadable(err)
 	}
 	account, err := v.Passports.Account(s.Account)
 	if err != nil {
-		return domain.DecisionMade{}, time.Time{}, unavailable(err, "the account holds something this version of Behalf can't read; upgrade it")
+		return domain.DecisionMade{}, time.Time{}, Unreadable(err)
 	}
 	req, err := ask.Request(account.Currency)
 	if err != nil {

@@ -139,7 +139,7 @@ func (w *Writer) agent(ctx context.Context, a act, decide func(domain.Agent) ([]
 	return execute(ctx, w, a, func() (domain.Agent, uint64, error) {
 		agent := w.Passports.Agent(a.stream)
 		if err := agent.Fault(); err != nil {
-			return domain.Agent{}, 0, unavailable(err, "the passport holds something this version of Behalf can't read; upgrade it")
+			return domain.Agent{}, 0, Unreadable(err)
 		}
 		return *agent, agent.Version, nil
 	}, decide)
@@ -150,7 +150,7 @@ func (w *Writer) account(ctx context.Context, a act, decide func(domain.Account)
 	return execute(ctx, w, a, func() (domain.Account, uint64, error) {
 		account, err := w.Passports.Account(a.stream.Account)
 		if err != nil {
-			return domain.Account{}, 0, unavailable(err, "the account holds something this version of Behalf can't read; upgrade it")
+			return domain.Account{}, 0, Unreadable(err)
 		}
 		return *account, account.Version, nil
 	}, decide)

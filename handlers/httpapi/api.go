@@ -118,8 +118,12 @@ func (c *call) admit(buffer *[]byte) (err error) {
 	if c.caller, err = c.Admit(c.r.Context(), address, c.r.Header.Get("Authorization")); err != nil {
 		return err
 	}
-	if c.r.Method == http.MethodGet || c.r.Method == http.MethodDelete {
+	switch c.r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodDelete:
 		return nil
+	}
+	if c.r.ContentLength == 0 {
+		return nil // some acts need no more than their path
 	}
 	if kind := c.r.Header.Get("Content-Type"); kind != "application/json" {
 		if media, _, err := mime.ParseMediaType(kind); err != nil || media != "application/json" {

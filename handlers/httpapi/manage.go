@@ -23,6 +23,14 @@ func (c *call) managed(into any) (handlers.Member, domain.AgentID, error) {
 	return by, id, handlers.DecodeGrant(c.body, into)
 }
 
+// optional makes a body that was left out an empty object.
+func (c *call) optional() *call {
+	if len(c.body) == 0 {
+		c.body = []byte(`{}`)
+	}
+	return c
+}
+
 func registerAgent(c *call) error {
 	by, err := c.caller.AsMember(domain.RoleAdmin)
 	if err != nil {
@@ -103,6 +111,9 @@ func (c *call) found() (*domain.Agent, error) {
 		return nil, err
 	}
 	a := c.Identifier.Passports.Agent(domain.Stream{Account: m.Account, Agent: id})
+	if err := a.Fault(); err != nil {
+		return nil, handlers.Unreadable(err)
+	}
 	if !a.Exists() {
 		return nil, domain.Reject(domain.NotFound, "no agent %s", id)
 	}
@@ -131,7 +142,7 @@ type reasonIn struct {
 
 func disableAgent(c *call) error {
 	var in reasonIn
-	by, id, err := c.managed(&in)
+	by, id, err := c.optional().managed(&in)
 	if err != nil {
 		return err
 	}
@@ -143,7 +154,7 @@ func disableAgent(c *call) error {
 }
 
 func enableAgent(c *call) error {
-	by, id, err := c.managed(&struct{}{})
+	by, id, err := c.optional().managed(&struct{}{})
 	if err != nil {
 		return err
 	}
@@ -155,7 +166,7 @@ func enableAgent(c *call) error {
 }
 
 func rotateKey(c *call) error {
-	by, id, err := c.managed(&struct{}{})
+	by, id, err := c.optional().managed(&struct{}{})
 	if err != nil {
 		return err
 	}
@@ -230,7 +241,7 @@ func replace(c *call) error {
 
 func revoke(c *call) error {
 	var in reasonIn
-	by, agentID, err := c.managed(&in)
+	by, agentID, err := c.optional().managed(&in)
 	if err != nil {
 		return err
 	}
@@ -345,7 +356,7 @@ func rotateToken(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := handlers.DecodeGrant(c.body, &struct{}{}); err != nil {
+	if err := handlers.DecodeGrant(c.optional().body, &struct{}{}); err != nil {
 		return err
 	}
 	m, token, err := c.RotateToken(c.r.Context(), by, c.memberID())

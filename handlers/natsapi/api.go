@@ -32,9 +32,11 @@ type Config struct {
 // Service answers requests until it is stopped.
 type Service struct {
 	Config
-	service  micro.Service
-	inFlight chan struct{}
-	working  sync.WaitGroup
+	service micro.Service
+	// jobs hands requests to workers that are waiting for one.
+	jobs    chan func()
+	stopped chan struct{}
+	workers sync.WaitGroup
 }
 
 // operation answers one request's body for a caller.
@@ -42,7 +44,7 @@ type operation func(ctx context.Context, d *handlers.Desk, c handlers.Caller, bo
 
 // Start begins to serve. Requests in flight see ctx, and are waited for by Stop.
 func Start(ctx context.Context, cfg Config) (*Service, error) {
-	s := &Service{Config: cfg, inFlight: make(chan struct{}, cfg.MostInFlight)}
+	s := &Service{Config: cfg, jobs: make(chan func()), stopped: make(chan struct{})}
 	service, err := micro.AddService(cfg.Conn, micro.Config{
 		Name: "behalf", Version: cfg.Version,
 		Description: "Permission passports for agents: asks whether an agent may do an action now.",
@@ -51,6 +53,10 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("add the NATS service behalf: %w", err)
 	}
 	s.service = service
+	// Workers that stay keep the stacks that a request once made them grow.
+	for range cfg.MostInFlight {
+		s.workers.Go(s.work)
+	}
 	group := service.AddGroup("behalf.v1")
 	for name, op := range map[string]operation{"verify": verify, "preview": preview, "passport": passport} {
 		handle := micro.HandlerFunc(func(r micro.Request) { s.take(ctx, op, r) })
@@ -64,26 +70,35 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 // Stop takes no more requests and waits until those in flight are answered.
 func (s *Service) Stop() error {
 	err := s.service.Stop()
-	s.working.Wait()
+	close(s.stopped)
+	s.workers.Wait()
 	return err
 }
 
-// take works on a request beside the others: the subscription calls it for one
+func (s *Service) work() {
+	for {
+		select {
+		case job := <-s.jobs:
+			job()
+		case <-s.stopped:
+			return
+		}
+	}
+}
+
+// take hands a request to a worker: the subscription calls it for one request
 // after another.
 func (s *Service) take(ctx context.Context, op operation, r micro.Request) {
 	if !answerable(r.Reply()) {
 		return
 	}
 	select {
-	case s.inFlight <- struct{}{}:
+	case s.jobs <- func() { s.answer(ctx, op, r) }:
+	case <-s.stopped: // it was on its way when the subscription ended
+		s.fail(ctx, r.Reply(), &handlers.Unavailable{Public: "this node is shutting down; try again"})
 	default:
 		s.fail(ctx, r.Reply(), &handlers.Unavailable{Public: "this node has more requests than it can work on; try again"})
-		return
 	}
-	s.working.Go(func() {
-		defer func() { <-s.inFlight }()
-		s.answer(ctx, op, r)
-	})
 }
 
 func (s *Service) answer(ctx context.Context, op operation, r micro.Request) {

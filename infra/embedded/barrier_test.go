@@ -108,10 +108,13 @@ func TestWhatWasWaitedForSurvivesALossOfPower(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		for range 30 { // of which 65 fill a block
-			ack, err := js.Publish(t.Context(), name, make([]byte, 127<<10))
-			if err != nil {
-				t.Fatal(err)
+		for range 6 {
+			var ack *jetstream.PubAck
+			var err error
+			for range 5 { // 65 fill a block
+				if ack, err = js.Publish(t.Context(), name, make([]byte, 127<<10)); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if err := b.wait(t.Context()); err != nil {
 				t.Fatal(err)

@@ -166,7 +166,7 @@ func (t *tail) syncBlock(fsync func(*os.File) error) error {
 	case size < t.size:
 		return fmt.Errorf("%s has shrunk from %d to %d bytes", t.block.Name(), t.size, size)
 	}
-	if err := error(nil); err != nil {
+	if err := fsync(t.block); err != nil {
 		return fmt.Errorf("sync %s: %w", t.block.Name(), err)
 	}
 	t.size = size

@@ -121,6 +121,9 @@ func badIDsAreRefused(ctx context.Context, t *testing.T, b *bench) {
 	if _, err := l.Append(ctx, 0, b.event(domain.Stream{Agent: agent.Agent}), ""); err == nil {
 		t.Error("append for no account: got no error")
 	}
+	if found, err := scan(ctx, l, domain.Scan{Partition: partitionOf(l, agent), Agent: agent.Agent}); err == nil {
+		t.Errorf("scan an agent of no account: got %d records and no error", len(found))
+	}
 	if _, err := l.Append(ctx, 0, b.decision(account), ""); err == nil {
 		t.Error("append a decision of no agent: got no error")
 	}
@@ -216,7 +219,7 @@ func givenUp(ctx context.Context, t *testing.T, b *bench) {
 	l := b.open(t)
 	var in []domain.Record
 	var last uint64
-	for i := range 40 {
+	for i := range 20 {
 		r := b.event(agent)
 		if i%2 == 0 {
 			r = b.decision(agent)

@@ -254,7 +254,7 @@ func followedIsNeverEarly(ctx context.Context, t *testing.T, b *bench) {
 	})
 	wg.Go(func() {
 		var last domain.Receipt
-		for range 40 {
+		for range 20 {
 			var err error
 			if last, err = Put(ctx, l, b.event(agent)); err != nil {
 				t.Error(err)

@@ -12,32 +12,47 @@ import (
 	"github.com/behalf-platform/behalf/domain"
 )
 
+// patience is how long an attempt may take. What is sent to a replicated log
+// while nobody leads it may never be answered.
+const patience = 2 * time.Second
+
 // Put appends r on the newest version of its stream, however often it takes,
 // and finds out by itself what became of attempts that were not answered. The
 // record is stored once. When ctx ends, the outcome is unknown.
 func Put(ctx context.Context, l Log, r domain.Record) (domain.Receipt, error) {
 	var last uint64
 	for {
-		newer, err := l.Load(ctx, r.Stream(), last)
-		for _, e := range newer {
-			if e.ID == r.ID {
-				return domain.Receipt{Position: e.Position}, nil
-			}
-			last = e.Position.Seq
-		}
+		receipt, seen, err := attempt(ctx, l, r, last)
 		if err == nil {
-			var receipt domain.Receipt
-			if receipt, err = l.Append(ctx, last, r, string(r.ID)); err == nil {
-				return receipt, nil
-			}
+			return receipt, nil
 		}
 		if ctx.Err() != nil {
 			return domain.Receipt{}, fmt.Errorf("put %s: %w, after: %w", r.ID, context.Cause(ctx), err)
 		}
+		last = seen
 		if !errors.Is(err, errLost) {
 			pause(ctx)
 		}
 	}
+}
+
+// attempt looks whether r is there since last, and appends it if it isn't. It
+// returns the newest version it has seen.
+func attempt(ctx context.Context, l Log, r domain.Record, last uint64) (domain.Receipt, uint64, error) {
+	ctx, giveUp := context.WithTimeout(ctx, patience)
+	defer giveUp()
+	newer, err := l.Load(ctx, r.Stream(), last)
+	if err != nil {
+		return domain.Receipt{}, last, err
+	}
+	for _, e := range newer {
+		last = e.Position.Seq
+		if e.ID == r.ID {
+			return domain.Receipt{Position: e.Position}, last, nil
+		}
+	}
+	receipt, err := l.Append(ctx, last, r, string(r.ID))
+	return receipt, last, err
 }
 
 // pause lets others go first, so that those who lost to each other don't meet again.

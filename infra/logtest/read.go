@@ -55,9 +55,12 @@ func readNothing(ctx context.Context, t *testing.T, b *bench) {
 
 // unreadableIsNamed puts what can't be read between two events.
 func unreadableIsNamed(ctx context.Context, t *testing.T, b *bench) {
-	foreign, err := b.event(other).Append(nil)
-	if err != nil {
-		t.Fatal(err)
+	stored := func(r domain.Record) string {
+		raw, err := r.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
 	}
 	for _, c := range []struct {
 		name, raw string
@@ -67,7 +70,8 @@ func unreadableIsNamed(ctx context.Context, t *testing.T, b *bench) {
 			`"account":"acct_a","agent":"agent_a","data":{}}`, domain.ErrUnknownKind},
 		{"not a record", "\x00\xff", nil},
 		{"nothing", "", nil},
-		{"a record of another stream", string(foreign), nil},
+		{"an event of another stream", stored(b.event(other)), nil},
+		{"a decision among events", stored(b.decision(agent)), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := b.open(t)

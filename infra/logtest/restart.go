@@ -50,7 +50,7 @@ func twoNodes(ctx context.Context, t *testing.T, b *bench) {
 	two := b.join(t, one)
 	lists := make([][]domain.Record, 4)
 	for i := range lists {
-		for range 5 {
+		for range 3 {
 			lists[i] = append(lists[i], b.event(agent), b.decision(agent))
 		}
 	}

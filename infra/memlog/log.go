@@ -177,7 +177,7 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 	if err != nil {
 		return err
 	}
-	if q.Account != "" {
+	if q.Account != "" || q.Agent != "" {
 		if err := checkStream(domain.Stream{Account: q.Account, Agent: q.Agent}); err != nil {
 			return err
 		}

@@ -151,12 +151,14 @@ func (p *partition) read(seq uint64) (domain.Recorded, error) {
 	return p.decode(seq, e)
 }
 
-// decode reads the stored form again. A record that is not of the stream it
-// lies in is as unreadable as one that is no record.
+// decode reads the stored form again. A record that does not belong where it
+// lies is as unreadable as one that is no record.
 func (p *partition) decode(seq uint64, e entry) (domain.Recorded, error) {
 	r, err := domain.DecodeRecord(e.raw)
-	if err == nil && r.Stream() != e.stream {
-		err = fmt.Errorf("it is an event of %s", r.Stream())
+	if err == nil {
+		if is, bad := classOf(r); bad != nil || is != e.class || r.Stream() != e.stream {
+			err = fmt.Errorf("it is a %s of %s", r.Event.Kind(), r.Stream())
+		}
 	}
 	if err != nil {
 		return domain.Recorded{}, &domain.Unreadable{Stream: e.stream, Position: p.position(seq), Err: err}

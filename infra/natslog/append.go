@@ -1,0 +1,205 @@
+package natslog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/behalf-platform/behalf/domain"
+)
+
+// The headers of a record. The guard's are the server's own; it stores them.
+const (
+	headerKind  = "Behalf-Kind"
+	headerID    = "Behalf-Id"
+	headerLast  = jetstream.ExpectedLastSubjSeqHeader
+	headerGuard = jetstream.ExpectedLastSubjSeqSubjHeader
+	headerName  = jetstream.MsgIDHeader
+)
+
+// duplicateInFlight is the server's code for a name whose first append it has
+// not finished yet. The client has no constant for it.
+const duplicateInFlight jetstream.ErrorCode = 10158
+
+// ackTimeout bounds the wait for an acknowledgement for callers that don't.
+const ackTimeout = 5 * time.Second
+
+// Append stores r if the newest event of its stream is at last, otherwise it
+// returns [domain.ErrMoved]. A dedupe that is not empty names the append: while
+// the name is remembered, a second one stores nothing and gets the first one's
+// receipt. After any other error the outcome is unknown.
+func (l *Log) Append(ctx context.Context, last uint64, r domain.Record, dedupe string) (domain.Receipt, error) {
+	if l.readOnly {
+		return domain.Receipt{}, errors.New("append: the log was opened to be read only")
+	}
+	p := l.partitions[domain.PartitionOf(r.Account, len(l.partitions))]
+	guard, subject, id, err := p.place(r)
+	if err != nil {
+		return domain.Receipt{}, fmt.Errorf("append: %w", err)
+	}
+	receipt, err := l.append(ctx, p, r, placed{guard: guard, subject: subject, id: id, last: last, name: dedupe})
+	if err != nil && !errors.Is(err, domain.ErrMoved) {
+		return domain.Receipt{}, fmt.Errorf("append to %s: %w", subject, err)
+	}
+	return receipt, err
+}
+
+// place says where a record goes, what guards it and what it is called.
+func (s subjects) place(r domain.Record) (guard, subject, id string, err error) {
+	if guard, err = s.state(r.Stream()); err != nil {
+		return "", "", "", err
+	}
+	switch e := r.Event.(type) {
+	case nil:
+		return "", "", "", fmt.Errorf("record %s has no event", r.ID)
+	case domain.DecisionMade:
+		if r.Agent == "" {
+			return "", "", "", fmt.Errorf("decision %s is of no agent", r.ID)
+		}
+		subject, err = s.decision(r.Stream())
+		return guard, subject, string(e.RequestID), err
+	}
+	return guard, guard, string(r.ID), nil
+}
+
+// placed is what an append needs besides the record.
+type placed struct {
+	guard, subject, id string
+	last               uint64
+	name               string // or empty
+}
+
+func (l *Log) append(ctx context.Context, p *partition, r domain.Record, at placed) (domain.Receipt, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, ackTimeout)
+		defer cancel()
+	}
+	if l.queue != nil {
+		leave, err := l.queue.enter(ctx, at.guard)
+		if err != nil {
+			return domain.Receipt{}, err
+		}
+		defer leave()
+	}
+	ack, err := l.publish(ctx, p, r, at)
+	if errors.Is(err, domain.ErrMoved) && at.name != "" && at.subject == at.guard {
+		// It may have moved by this very append, made before. A single server
+		// looks at the guard first and then doesn't look at the name.
+		ack, err = p.newestNamed(ctx, at)
+	}
+	if err != nil {
+		return domain.Receipt{}, err
+	}
+	if l.barrier != nil {
+		if err := l.barrier(ctx); err != nil {
+			return domain.Receipt{}, fmt.Errorf("make %d durable: %w", ack.Seq, err)
+		}
+	}
+	return domain.Receipt{Position: p.position(ack.Seq), Duplicate: ack.Duplicate}, nil
+}
+
+// publish sends the record once and waits for the answer.
+func (l *Log) publish(ctx context.Context, p *partition, r domain.Record, at placed) (ack, error) {
+	if err := connected(l.conn); err != nil {
+		return ack{}, err
+	}
+	m := messages.Get().(*message)
+	defer messages.Put(m) // the client copies it before it waits
+	if err := m.write(r, at); err != nil {
+		return ack{}, err
+	}
+	reply, err := l.conn.RequestMsgWithContext(ctx, &m.Msg)
+	if err != nil {
+		return ack{}, err
+	}
+	return p.parseAck(reply.Data)
+}
+
+// message is what is published, made to be used again: the header's values are
+// in one array.
+type message struct {
+	nats.Msg
+	values [5]string
+}
+
+var messages = sync.Pool{New: func() any {
+	m := &message{}
+	m.Header = make(nats.Header, len(m.values))
+	for i, key := range [...]string{headerKind, headerID, headerLast, headerGuard} {
+		m.Header[key] = m.values[i : i+1]
+	}
+	return m
+}}
+
+func (m *message) write(r domain.Record, at placed) (err error) {
+	m.Subject = at.subject
+	m.values = [...]string{string(r.Event.Kind()), at.id, strconv.FormatUint(at.last, 10), at.guard, at.name}
+	if at.name == "" {
+		delete(m.Header, headerName)
+	} else {
+		m.Header[headerName] = m.values[4:]
+	}
+	m.Data, err = r.Append(m.Data[:0])
+	return err
+}
+
+// ack is how the server answers an append.
+type ack struct {
+	Seq       uint64              `json:"seq"`
+	Duplicate bool                `json:"duplicate"`
+	Error     *jetstream.APIError `json:"error"`
+}
+
+func (p *partition) parseAck(b []byte) (ack, error) {
+	// Nearly all look like this.
+	if rest, ok := bytes.CutPrefix(b, p.acked); ok {
+		if digits, ok := bytes.CutSuffix(rest, []byte("}")); ok {
+			if seq, err := strconv.ParseUint(string(digits), 10, 64); err == nil {
+				return ack{Seq: seq}, nil
+			}
+		}
+	}
+	var a ack
+	if err := json.Unmarshal(b, &a); err != nil {
+		return ack{}, fmt.Errorf("the server's answer: %w", err)
+	}
+	if a.Error != nil {
+		return ack{}, refused(a.Error)
+	}
+	if a.Seq == 0 {
+		return ack{}, fmt.Errorf("the server's answer has no sequence: %q", b)
+	}
+	return a, nil
+}
+
+// refused turns the server's refusal into ours. A stream says that it has moved
+// in two ways: that the newest message is another one, and, if it is
+// replicated, that it doesn't know because another append is in flight.
+func refused(err *jetstream.APIError) error {
+	switch err.ErrorCode {
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant, duplicateInFlight:
+		return domain.ErrMoved
+	}
+	return err
+}
+
+// newestNamed answers an append of a name that the newest event has.
+func (p *partition) newestNamed(ctx context.Context, at placed) (ack, error) {
+	newest, err := p.stream.GetLastMsgForSubject(ctx, at.guard)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && newest.Header.Get(headerName) != at.name {
+		return ack{}, domain.ErrMoved
+	}
+	if err != nil {
+		return ack{}, err
+	}
+	return ack{Seq: newest.Sequence, Duplicate: true}, nil
+}

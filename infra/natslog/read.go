@@ -1,0 +1,238 @@
+package natslog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/behalf-platform/behalf/domain"
+)
+
+const (
+	// inFlight bounds what is on its way to a reader.
+	inFlight      = 16 << 10
+	inFlightBytes = 32 << 20
+	// A batch is decoded by all processors if each gets some.
+	batchSize    = 1024
+	worthSharing = 64
+
+	heartbeat    = 2 * time.Second // two are missed before a reader begins again
+	abandonAfter = 30 * time.Second
+	firstPause   = 10 * time.Millisecond
+	longestPause = time.Second
+)
+
+// section is a part of a partition.
+type section struct {
+	from uint64
+	// filter is the subject to read, or empty for all; from all, keep chooses
+	// what is decoded, or everything if it is empty.
+	filter, keep string
+}
+
+// item is a message that was read. Those that are not kept are there to show
+// how far the reader has come.
+type item struct {
+	seq, delivery uint64
+	kept          bool
+	record        domain.Recorded
+	err           error
+}
+
+// errEnough ends a read in good order.
+var errEnough = errors.New("enough")
+
+// refusedBy is an error of whoever takes the items. It ends a read.
+type refusedBy struct{ error }
+
+// read hands the messages of a section over in order, each once, and goes on
+// with new ones until take returns an error or ctx ends; it returns that error.
+// It begins again where it was as often as it takes, unless it must make
+// progress each time and doesn't.
+func (l *Log) read(ctx context.Context, p *partition, s section, mustProgress bool, take func(item) error) error {
+	pause := firstPause
+	for {
+		from := s.from
+		err := l.readOnce(ctx, p, s, func(it item) error {
+			if err := take(it); err != nil {
+				return refusedBy{err}
+			}
+			s.from = it.seq + 1
+			return nil
+		})
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var ended refusedBy
+		if errors.As(err, &ended) {
+			return ended.error
+		}
+		if s.from > from {
+			pause = firstPause
+		} else if mustProgress {
+			return fmt.Errorf("read partition %d from %d: %w", p.number, from, err)
+		}
+		l.logger.LogAttrs(ctx, slog.LevelWarn, "reader of the log begins again",
+			slog.Int("partition", int(p.number)), slog.Uint64("from", s.from), slog.Any("error", err))
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// readOnce reads until something is wrong with the connection or the consumer.
+// The library has an ordered consumer too; it does not listen to ctx while it
+// begins again, and leaves its consumers behind.
+func (l *Log) readOnce(ctx context.Context, p *partition, s section, take func(item) error) error {
+	if err := connected(l.bulk); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// What was on its way when the connection broke is lost, and if nothing
+	// comes after it no gap shows. So a reader doesn't outlive its connection.
+	status := l.bulk.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	defer l.bulk.RemoveStatusListener(status)
+
+	consumer, err := l.consumer(ctx, p, s)
+	if err != nil {
+		return err
+	}
+	defer l.discard(ctx, p, consumer)
+	incoming, failed := make(chan jetstream.Msg, inFlight), make(chan error, 1)
+	consuming, err := consumer.Consume(
+		func(m jetstream.Msg) {
+			select {
+			case incoming <- m:
+			case <-ctx.Done():
+			}
+		},
+		jetstream.PullMaxMessagesWithBytesLimit(inFlight, inFlightBytes),
+		jetstream.PullHeartbeat(heartbeat),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			select {
+			case failed <- err:
+			default: // the first one is enough
+			}
+		}),
+	)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		cancel()
+		consuming.Stop()
+		<-consuming.Closed()
+	}()
+
+	messages, items := make([]jetstream.Msg, 0, batchSize), make([]item, batchSize)
+	for delivered := uint64(0); ; {
+		select {
+		case m := <-incoming:
+			messages = append(messages[:0], m)
+		case err := <-failed:
+			return err
+		case <-status:
+			return nats.ErrDisconnected
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		messages = drain(incoming, messages)
+		p.decodeAll(s, messages, items)
+		for _, it := range items[:len(messages)] {
+			if delivered++; it.delivery != delivered {
+				return fmt.Errorf("delivery %d came after %d", it.delivery, delivered-1)
+			}
+			if err := take(it); err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// drain takes what is there already, up to a batch.
+func drain(incoming <-chan jetstream.Msg, messages []jetstream.Msg) []jetstream.Msg {
+	for len(messages) < cap(messages) {
+		select {
+		case m := <-incoming:
+			messages = append(messages, m)
+		default:
+			return messages
+		}
+	}
+	return messages
+}
+
+func (l *Log) consumer(ctx context.Context, p *partition, s section) (jetstream.Consumer, error) {
+	return l.readers.CreateConsumer(ctx, p.name, jetstream.ConsumerConfig{
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       max(s.from, 1),
+		FilterSubject:     s.filter,
+		AckPolicy:         jetstream.AckNonePolicy,
+		Replicas:          1,
+		MemoryStorage:     true,
+		InactiveThreshold: abandonAfter,
+	})
+}
+
+// discard removes a consumer. If it can't, the server does in a while.
+func (l *Log) discard(ctx context.Context, p *partition, c jetstream.Consumer) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if connected(l.bulk) == nil {
+		_ = l.readers.DeleteConsumer(ctx, p.name, c.CachedInfo().Name)
+	}
+}
+
+// decodeAll decodes a batch.
+func (p *partition) decodeAll(s section, messages []jetstream.Msg, items []item) {
+	share := max(worthSharing, (len(messages)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for start := share; start < len(messages); start += share {
+		end := min(start+share, len(messages))
+		wg.Go(func() { p.decodeSome(s, messages[start:end], items[start:end]) })
+	}
+	p.decodeSome(s, messages[:min(share, len(messages))], items)
+	wg.Wait()
+}
+
+func (p *partition) decodeSome(s section, messages []jetstream.Msg, items []item) {
+	for i, m := range messages {
+		items[i] = p.item(s, m)
+	}
+}
+
+func (p *partition) item(s section, m jetstream.Msg) item {
+	meta, err := m.Metadata()
+	if err != nil {
+		return item{} // which is no delivery, so the reader begins again
+	}
+	it := item{seq: meta.Sequence.Stream, delivery: meta.Sequence.Consumer, kept: strings.HasPrefix(m.Subject(), s.keep)}
+	if it.kept {
+		it.record, it.err = p.decode(m.Subject(), m.Headers(), m.Data(), it.seq, meta.Timestamp)
+	}
+	return it
+}

@@ -1,0 +1,111 @@
+package schemas_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/handlers"
+	"github.com/behalf-platform/behalf/handlers/httpapi"
+	"github.com/behalf-platform/behalf/infra/memlog"
+	"github.com/behalf-platform/behalf/projections"
+	"github.com/behalf-platform/behalf/schemas/schematest"
+)
+
+// server is the HTTP API over a log in memory. It holds every answer against
+// openapi.yaml and remembers which it has seen.
+type server struct {
+	t *testing.T
+	// The same desk behind three doors: a good one, one that lets nobody in
+	// twice, and one that can't decide.
+	open, limited, closed http.Handler
+	seen                  map[string]bool
+}
+
+const ownerToken = "bhf_dev_0123456789abcdef0123456789abcdef"
+
+func mustServe(t *testing.T) *server {
+	t.Helper()
+	const account = "acct_01K8M3Z5V0QX4T7R9WBYDAFC2E"
+	log := memlog.New(memlog.Config{FirstAccount: account})
+	passports := &projections.Passports{}
+	stopped, stop := context.WithCancel(t.Context())
+	stop() // a stream of decisions ends at once
+	door := func(limits handlers.Limits, ready error) (*handlers.Desk, http.Handler) {
+		desk := &handlers.Desk{
+			Identifier: &handlers.Identifier{Log: log, Passports: passports},
+			Verifier: &handlers.Verifier{
+				Log: log, Passports: passports, Now: time.Now, Timeout: time.Minute,
+				Ready:   func() error { return ready },
+				CatchUp: func(context.Context, domain.Position) error { return nil },
+			},
+			Writer:  &handlers.Writer{Log: log, Passports: passports, Now: time.Now, Timeout: time.Minute},
+			History: &handlers.History{Log: log},
+			Limits:  limits,
+		}
+		return desk, httpapi.New(stopped, desk, slog.New(slog.DiscardHandler)).Handler()
+	}
+	// A clock that stands still never fills a limit again.
+	still := handlers.NewLimiter(1, func() time.Time { return time.Unix(0, 0) })
+	s := &server{t: t, seen: map[string]bool{}}
+	desk, open := door(handlers.Limits{}, nil)
+	s.open = open
+	_, s.limited = door(handlers.Limits{Addresses: still}, nil)
+	_, s.closed = door(handlers.Limits{}, errors.New("it is still reading the log"))
+	for still.Pass("192.0.2.1") == nil { // where httptest's requests come from
+	}
+	_, err := desk.OpenAccount(t.Context(), account, domain.OpenAccount{
+		Name: "Behalf", Currency: "USD", Owner: "mem_01K8M3Z5V0J6N8P1S3T5V7X9ZA", Token: domain.HashToken(ownerToken),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// ask is one request.
+type ask struct {
+	route, target string // the pattern, and what it is filled with
+	token, body   string
+	header        [2]string
+	door          http.Handler // the open one if nil
+}
+
+// do sends a request, and fails unless it is answered with the status, and as
+// openapi.yaml has it.
+func (s *server) do(want int, a ask) map[string]any {
+	s.t.Helper()
+	method, _, _ := strings.Cut(a.route, " ")
+	r := httptest.NewRequestWithContext(s.t.Context(), method, a.target, strings.NewReader(a.body))
+	if a.body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if a.token != "" {
+		r.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	if a.header[0] != "" {
+		r.Header.Set(a.header[0], a.header[1])
+	}
+	door := a.door
+	if door == nil {
+		door = s.open
+	}
+	w := httptest.NewRecorder()
+	door.ServeHTTP(w, r)
+	if w.Code != want {
+		s.t.Errorf("%s %s: got %d, want %d: %s", method, a.target, w.Code, want, w.Body)
+	}
+	schematest.Answer(s.t, method, a.target, w.Code, w.Header(), w.Body.Bytes())
+	s.seen[a.route+" "+strconv.Itoa(w.Code)] = true
+	var answer map[string]any
+	_ = json.Unmarshal(w.Body.Bytes(), &answer) // a stream, or nothing, is no object
+	return answer
+}

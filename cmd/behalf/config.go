@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/infra/embedded"
+)
+
+// durabilityReplicated leaves durability to a quorum of an external cluster.
+const durabilityReplicated = "replicated"
+
+// serveConfig is everything a server can be told. Each field is a flag, and an
+// environment variable of the flag's name: --nats-listen is BEHALF_NATS_LISTEN.
+type serveConfig struct {
+	Listen string // where HTTP is served
+	Data   string // where the embedded log and this node's files are kept
+
+	NATS       string // URL of an external NATS; empty for the embedded one
+	NATSListen string // where the embedded NATS serves agents and consumers, or "off"
+	NATSCreds  string // credentials file for the external NATS
+	NATSCA     string // certificate authority the external NATS is checked by
+	NATSCert   string // client certificate for the external NATS, and its key
+	NATSKey    string
+
+	Durability   string // fsync, os or replicated
+	Partitions   int    // fixed when the log is made
+	Replicas     int    // of an external NATS
+	DedupeWindow time.Duration
+
+	Currency    string // default currency of the account the first start makes
+	AccountName string // and its name
+
+	VerifyTimeout time.Duration
+	MaxLag        time.Duration
+	MaxSkew       time.Duration
+
+	RateAgent, RateMember, RateAddress, RateFailures int // each per second; 0 is no limit
+
+	LogFormat, LogLevel string
+}
+
+func (c *serveConfig) flags(f *pflag.FlagSet) {
+	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "address HTTP is served on")
+	f.StringVar(&c.Data, "data", "./behalf-data", "directory of the embedded log and of this node's files")
+	f.StringVar(&c.NATS, "nats", "", "URL of an external NATS server or cluster; without it one runs inside")
+	f.StringVar(&c.NATSListen, "nats-listen", "127.0.0.1:4222", `address the embedded NATS serves agents and consumers on, or "off"`)
+	f.StringVar(&c.NATSCreds, "nats-creds", "", "credentials file for the external NATS")
+	f.StringVar(&c.NATSCA, "nats-ca", "", "file of the certificate authority that signed the external NATS's certificate")
+	f.StringVar(&c.NATSCert, "nats-cert", "", "file of the client certificate for the external NATS")
+	f.StringVar(&c.NATSKey, "nats-key", "", "file of that certificate's key")
+	f.StringVar(&c.Durability, "durability", "", "what an acknowledged decision survives: fsync (embedded; loss of power), os (end of the process), replicated (external; loss of a minority of servers)")
+	f.IntVar(&c.Partitions, "partitions", 1, "how many streams the accounts are spread over; fixed when the log is made")
+	f.IntVar(&c.Replicas, "replicas", 0, "copies of the log an external cluster keeps: 1, 3 or 5 (default 3 with --durability replicated, else 1)")
+	f.DurationVar(&c.DedupeWindow, "dedupe-window", 2*time.Minute, "how long an idempotency key is remembered")
+	f.StringVar(&c.Currency, "currency", "USD", "default currency of the account that the first start makes")
+	f.StringVar(&c.AccountName, "account-name", "Behalf", "name of the account that the first start makes")
+	f.DurationVar(&c.VerifyTimeout, "verify-timeout", 5*time.Second, "longest a verify may take before it is denied as unavailable")
+	f.DurationVar(&c.MaxLag, "max-lag", 5*time.Second, "how old what this node knows may be before /readyz says no")
+	f.DurationVar(&c.MaxSkew, "max-skew", 2*time.Second, "how far this node's clock may be off the log's before it stops deciding")
+	f.IntVar(&c.RateAgent, "rate-agent", 200, "requests a second one agent key may make, with a burst of twice that; 0 is no limit")
+	f.IntVar(&c.RateMember, "rate-member", 5000, "requests a second one member token may make; 0 is no limit")
+	f.IntVar(&c.RateAddress, "rate-address", 0, "requests a second one address may make; 0 is no limit")
+	f.IntVar(&c.RateFailures, "rate-failures", 20, "bad credentials a second one address may send before it is told to wait; 0 is no limit")
+	f.StringVar(&c.LogFormat, "log-format", "text", "how logs are written: text or json")
+	f.StringVar(&c.LogLevel, "log-level", "info", "least level that is logged: debug, info, warn or error")
+}
+
+// settle fills in what depends on other settings.
+func (c *serveConfig) settle() {
+	if c.Durability == "" {
+		c.Durability = string(embedded.Fsync)
+		if c.NATS != "" {
+			c.Durability = string(embedded.OS)
+			if c.Replicas > 1 {
+				c.Durability = durabilityReplicated
+			}
+		}
+	}
+	if c.Replicas == 0 {
+		c.Replicas = 1
+		if c.Durability == durabilityReplicated {
+			c.Replicas = 3
+		}
+	}
+}
+
+// validate reports every fault at once.
+func (c *serveConfig) validate() error {
+	var faults []error
+	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		bad("--listen %q is not host:port; use one like 127.0.0.1:8080", c.Listen)
+	}
+	if _, _, err := net.SplitHostPort(c.NATSListen); err != nil && c.NATSListen != "off" {
+		bad(`--nats-listen %q is not host:port; use one like 127.0.0.1:4222, or "off"`, c.NATSListen)
+	}
+	switch c.Durability {
+	case string(embedded.Fsync):
+		if c.NATS != "" {
+			bad("--durability fsync is for the embedded log; an external NATS decides itself: set sync_interval: always in its configuration and use --durability os, or use replicated")
+		}
+	case string(embedded.OS):
+	case durabilityReplicated:
+		if c.NATS == "" {
+			bad("--durability replicated needs a cluster; give its URL with --nats")
+		}
+		if c.Replicas < 3 {
+			bad("--durability replicated needs --replicas 3 or 5, not %d", c.Replicas)
+		}
+	default:
+		bad("--durability %q is unknown; use fsync, os or replicated", c.Durability)
+	}
+	switch {
+	case c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
+		bad("--replicas %d: use 1, 3 or 5", c.Replicas)
+	case c.Replicas > 1 && c.NATS == "":
+		bad("--replicas %d needs a cluster; give its URL with --nats", c.Replicas)
+	}
+	if c.Partitions < 1 || c.Partitions > 64 {
+		bad("--partitions %d: use 1 to 64", c.Partitions)
+	}
+	if _, err := domain.ParseCurrency(c.Currency); err != nil {
+		bad("--currency: %w", err)
+	}
+	if (c.NATSCert == "") != (c.NATSKey == "") {
+		bad("--nats-cert and --nats-key go together")
+	}
+	for name, d := range map[string]time.Duration{
+		"dedupe-window": c.DedupeWindow, "verify-timeout": c.VerifyTimeout, "max-lag": c.MaxLag, "max-skew": c.MaxSkew,
+	} {
+		if d < 100*time.Millisecond {
+			bad("--%s %s is too short; use 100ms or more", name, d)
+		}
+	}
+	for name, n := range map[string]int{
+		"rate-agent": c.RateAgent, "rate-member": c.RateMember, "rate-address": c.RateAddress, "rate-failures": c.RateFailures,
+	} {
+		if n < 0 {
+			bad("--%s %d is negative; use 0 for no limit", name, n)
+		}
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		bad("--log-format %q: use text or json", c.LogFormat)
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/behalf-platform/behalf"
+)
+
+func (s *shell) passport() *cobra.Command {
+	cmd := s.command("passport [AGENT]", "Show an agent's passport: its own by its key, any by a member's token", func(ctx context.Context, r *remote, args []string) error {
+		ctx, cancel := r.once(ctx)
+		defer cancel()
+		var p behalf.Passport
+		var err error
+		if len(args) == 0 {
+			p, err = r.Passport(ctx)
+		} else {
+			p, err = r.AgentPassport(ctx, args[0])
+		}
+		if err != nil {
+			return err
+		}
+		return r.show(func(t *table) { showPassport(t, p) })
+	})
+	return cmd
+}
+
+func showPassport(t *table, p behalf.Passport) {
+	t.field("Agent", p.AgentID)
+	t.field("Name", p.Name)
+	t.field("Type", p.Type)
+	t.field("Status", p.Status)
+	t.field("Passport", "version "+number(p.PassportVersion))
+	t.gap()
+	if len(p.Permissions) == 0 {
+		t.row("No permissions: everything is denied.")
+		return
+	}
+	listPermissions(t, p.Permissions)
+}

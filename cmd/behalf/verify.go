@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/behalf-platform/behalf"
+)
+
+// askFlags are what an agent asks, on the command line.
+type askFlags struct {
+	ask       behalf.Ask
+	arguments string
+}
+
+func (a *askFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&a.ask.AgentID, "agent", "", "agent that asks; with an agent key it must be the key's")
+	f.StringVar(&a.ask.Action, "action", "", "what it wants to do, such as purchase or repo:push")
+	f.StringVar(&a.ask.Vendor, "vendor", "", "host or URL it deals with")
+	f.StringVar(&a.ask.Resource, "resource", "", "what it is done to")
+	f.StringVar(&a.ask.Amount, "amount", "", "money it moves, such as 120 or 120.00")
+	f.StringVar(&a.ask.Currency, "currency", "", "currency of --amount (default: the account's)")
+	f.StringVar(&a.ask.Path, "path", "", "file or directory it touches")
+	f.StringVar(&a.ask.Command, "command", "", "shell command it runs")
+	f.StringVar(&a.ask.Cwd, "cwd", "", "directory that --path and --command are relative to")
+	f.StringVar(&a.ask.Context.Branch, "branch", "", "branch it works on")
+	f.StringVar(&a.ask.Context.Environment, "environment", "", "environment it works in")
+	f.StringVar(&a.ask.Context.Repository, "repository", "", "repository it works in")
+	f.StringVar(&a.arguments, "arguments", "", "what the action is called with, as JSON; recorded as a digest, not judged")
+	f.StringVar(&a.ask.AtLeast, "at-least", "", "position of a packet that the server must have seen")
+}
+
+func (a *askFlags) read() (behalf.Ask, error) {
+	ask := a.ask
+	if ask.Action == "" {
+		return ask, usagef("say what the agent wants to do with --action")
+	}
+	if a.arguments != "" {
+		arguments := jsontext.Value(a.arguments)
+		if !arguments.IsValid() {
+			return ask, usagef("--arguments is not one JSON value, or has a name twice")
+		}
+		ask.Arguments = arguments
+	}
+	return ask, nil
+}
+
+func (s *shell) verify() *cobra.Command {
+	var given askFlags
+	cmd := s.command("verify", "Ask whether an agent may do something now; the exit code is the answer", func(ctx context.Context, r *remote, _ []string) error {
+		ask, err := given.read()
+		if err != nil {
+			return err
+		}
+		ctx, cancel := r.once(ctx)
+		defer cancel()
+		packet, err := r.Verify(ctx, ask)
+		if err != nil {
+			return err
+		}
+		if err := r.show(func(t *table) { showPacket(t, packet) }); err != nil {
+			return err
+		}
+		return verdict(packet)
+	})
+	cmd.Long = `Ask whether an agent may do something now. The credential is the agent's key. The
+decision is recorded before it is answered.
+
+Exit codes: 0 allowed, 1 denied, 2 requires approval, 3 unavailable or any error,
+a wrong command line included. Go on only after 0.`
+	cmd.Example = `  BEHALF_TOKEN=bhf_sk_… behalf verify --action purchase --vendor coachella.com --amount 120 && buy`
+	cmd.Annotations = map[string]string{failsClosed: "yes", onlyAsks: "yes"}
+	given.flags(cmd.Flags())
+	cmd.Flags().StringVar(&given.ask.IdempotencyKey, "idempotency-key", "", "makes repeating this safe: the repeat gets the first one's packet")
+	return cmd
+}
+
+// verdict is the decision as an exit code. The client has made sure that it is
+// one of the three.
+func verdict(p behalf.Packet) error {
+	switch {
+	case p.Allowed:
+		return nil
+	case p.Decision == behalf.RequiresApproval:
+		return exitCode(exitNeedsApproval)
+	}
+	return exitCode(exitDenied)
+}
+
+func (s *shell) preview() *cobra.Command {
+	var given askFlags
+	cmd := s.command("preview", "Ask what verify would answer; records nothing and allows nothing", func(ctx context.Context, r *remote, _ []string) error {
+		ask, err := given.read()
+		if err != nil {
+			return err
+		}
+		ctx, cancel := r.once(ctx)
+		defer cancel()
+		p, err := r.Preview(ctx, ask)
+		if err != nil {
+			return err
+		}
+		return r.show(func(t *table) { showPreview(t, p) })
+	})
+	cmd.Long = `Ask what verify would answer now. Nothing is recorded and nothing is allowed by it.
+An agent key asks for its agent; with a member token, name one with --agent.
+
+The exit code says only whether there was an answer, so that a preview can't
+pass for a verify.`
+	cmd.Annotations = map[string]string{onlyAsks: "yes"}
+	given.flags(cmd.Flags())
+	return cmd
+}
+
+func showPacket(t *table, p behalf.Packet) {
+	t.row(headline("", p.Decision, p.ReasonCode, p.Reason))
+	t.gap()
+	t.field("Request", p.RequestID)
+	t.field("Agent", p.AgentID)
+	t.field("Action", p.Action)
+	t.field("Vendor", p.Vendor)
+	t.field("Resource", p.Resource)
+	t.field("Amount", money(p.Amount, p.Currency))
+	t.field("Risk", p.RiskLevel)
+	t.field("Permission", p.PermissionID)
+	t.field("Approval", p.ApprovalID)
+	t.field("Passport", "version "+number(p.PassportVersion))
+	t.field("Decided", stamp(p.DecidedAt))
+	t.field("Position", p.Position)
+	showChecks(t, p.Checks)
+}
+
+func showPreview(t *table, p behalf.Preview) {
+	t.row(headline("WOULD BE ", p.WouldBe, p.ReasonCode, p.Reason))
+	t.gap()
+	t.field("Agent", p.AgentID)
+	t.field("Action", p.Action)
+	t.field("Vendor", p.Vendor)
+	t.field("Resource", p.Resource)
+	t.field("Amount", money(p.Amount, p.Currency))
+	t.field("Risk", p.RiskLevel)
+	t.field("Permission", p.PermissionID)
+	t.field("Passport", "version "+number(p.PassportVersion))
+	t.field("Evaluated", stamp(p.EvaluatedAt))
+	showChecks(t, p.Checks)
+}
+
+func showChecks(t *table, checks []behalf.Check) {
+	if len(checks) == 0 {
+		return
+	}
+	t.gap()
+	t.row("CHECK", "PASSED", "PERMISSION", "WHY NOT")
+	for _, c := range checks {
+		t.row(c.Rule, yesNo(c.Passed), orDash(c.PermissionID), c.Detail)
+	}
+}
+
+// headline says an outcome and why, the code only where it adds something.
+func headline(lead string, outcome behalf.Outcome, code, reason string) string {
+	text := lead + strings.ToUpper(strings.ReplaceAll(string(outcome), "_", " "))
+	if !strings.EqualFold(code, string(outcome)) {
+		text += " " + code
+	}
+	if reason != "" {
+		text += ": " + reason
+	}
+	return text
+}

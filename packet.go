@@ -1,0 +1,157 @@
+package behalf
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Ask is what an agent asks to do. Only Action is required; a permission that
+// limits something denies an ask that doesn't say it.
+type Ask struct {
+	// AgentID may be left out with an agent's key. A member's preview needs it.
+	AgentID  string `json:"agentId,omitempty"`
+	Action   string `json:"action"`
+	Vendor   string `json:"vendor,omitempty"`
+	Resource string `json:"resource,omitempty"`
+	// Amount is a decimal number as text ("742.00"): a float can't hold money.
+	Amount   string `json:"amount,omitempty"`
+	Currency string `json:"currency,omitempty"`
+	Path     string `json:"path,omitempty"`
+	Command  string `json:"command,omitempty"`
+	Cwd      string `json:"cwd,omitempty"`
+	Context  Facts  `json:"context,omitzero"`
+	// Arguments are what the action will be called with, as anything that JSON
+	// can hold. They are not judged; the server keeps a digest of them.
+	Arguments any `json:"arguments,omitzero"`
+	// IdempotencyKey makes repeating the ask safe: the repeat gets the packet of
+	// the first.
+	IdempotencyKey string `json:"idempotencyKey,omitempty"`
+	// AtLeast is the Position of a packet, which the server has to have seen.
+	AtLeast string `json:"atLeast,omitempty"`
+}
+
+// Facts say where the agent works. They can only narrow what is allowed.
+type Facts struct {
+	Branch      string `json:"branch,omitempty"`
+	Environment string `json:"environment,omitempty"`
+	Repository  string `json:"repository,omitempty"`
+}
+
+// Outcome is what a decision says. Only [Allowed] allows.
+type Outcome string
+
+// The outcomes there are. An answer with another one is an error.
+const (
+	Allowed          Outcome = "allowed"
+	Denied           Outcome = "denied"
+	RequiresApproval Outcome = "requires_approval"
+)
+
+// Packet is a recorded decision.
+type Packet struct {
+	RequestID string  `json:"requestId"`
+	AgentID   string  `json:"agentId"`
+	Decision  Outcome `json:"decision"`
+	Allowed   bool    `json:"allowed"`
+	// ReasonCode is stable; Reason is for people and may change.
+	ReasonCode   string `json:"reasonCode"`
+	Reason       string `json:"reason"`
+	RiskLevel    string `json:"riskLevel"`
+	PermissionID string `json:"permissionId,omitempty"`
+	ApprovalID   string `json:"approvalId,omitempty"`
+	Action       string `json:"action"`
+	Vendor       string `json:"vendor,omitempty"`
+	Resource     string `json:"resource,omitempty"`
+	Amount       string `json:"amount,omitempty"`
+	Currency     string `json:"currency,omitempty"`
+	// PassportVersion is the passport the decision stands on; Position is its
+	// place in the log.
+	PassportVersion  uint64    `json:"passportVersion"`
+	Position         string    `json:"position"`
+	DecidedAt        time.Time `json:"decidedAt"`
+	ApprovalRequired bool      `json:"approvalRequired"`
+	// Checks are every rule that was applied. Only [Client.Decision] gives them.
+	Checks []Check `json:"checks,omitempty"`
+}
+
+// Check is one rule that was applied, and how it came out.
+type Check struct {
+	PermissionID string `json:"permissionId,omitempty"`
+	Rule         string `json:"rule"`
+	Passed       bool   `json:"passed"`
+	Detail       string `json:"detail,omitempty"`
+}
+
+// Allows reports whether the packet is a recorded permission to do what was
+// asked. It serves packets that came by another way than [Client.Verify], which
+// has checked them.
+func (p *Packet) Allows(ask Ask) bool { return p.Allowed && p.answers(&ask) == nil }
+
+// answers says why a packet is not a whole decision on what was asked.
+func (p *Packet) answers(ask *Ask) error {
+	switch p.Decision {
+	case Allowed, Denied, RequiresApproval:
+	default:
+		return fmt.Errorf("its decision, %q, is unknown", p.Decision)
+	}
+	switch {
+	case p.Allowed != (p.Decision == Allowed):
+		return fmt.Errorf("it contradicts itself: decision is %q and allowed is %t", p.Decision, p.Allowed)
+	case p.ApprovalRequired && p.Decision != RequiresApproval:
+		return fmt.Errorf("it contradicts itself: decision is %q and approvalRequired is true", p.Decision)
+	case p.RequestID == "" || p.Position == "":
+		return fmt.Errorf("it doesn't say where it is recorded")
+	case p.AgentID == "" || ask.AgentID != "" && p.AgentID != ask.AgentID:
+		return fmt.Errorf("it is about the agent %q, not %q", p.AgentID, ask.AgentID)
+	case p.Action != ask.Action:
+		return fmt.Errorf("it is about the action %q, not %q", p.Action, ask.Action)
+	case p.Vendor != "" && p.Vendor != ask.Vendor:
+		return fmt.Errorf("it is about the vendor %q, not %q", p.Vendor, ask.Vendor)
+	case p.Resource != "" && p.Resource != ask.Resource:
+		return fmt.Errorf("it is about the resource %q, not %q", p.Resource, ask.Resource)
+	}
+	return nil
+}
+
+// Verify asks whether the agent whose key the client holds may do something
+// now. The decision is recorded before it is answered. Act only when err is nil
+// and the packet's Allowed is true: err is an [*Error] when the server refused
+// the ask as it was, and otherwise Is [ErrUnavailable].
+func (c *Client) Verify(ctx context.Context, ask Ask) (Packet, error) {
+	var p Packet
+	if err := c.call(ctx, post(ask, "verify"), &p); err != nil {
+		return Packet{}, err
+	}
+	if err := p.answers(&ask); err != nil {
+		return Packet{}, fmt.Errorf("%w: the answer is no decision on what was asked: %w", ErrUnavailable, err)
+	}
+	return p, nil
+}
+
+// Preview is what a Verify would have been answered. Nothing is recorded by it
+// and nothing is allowed by it.
+type Preview struct {
+	AgentID         string    `json:"agentId"`
+	WouldBe         Outcome   `json:"wouldBe"`
+	ReasonCode      string    `json:"reasonCode"`
+	Reason          string    `json:"reason"`
+	RiskLevel       string    `json:"riskLevel"`
+	PermissionID    string    `json:"permissionId,omitempty"`
+	Action          string    `json:"action"`
+	Vendor          string    `json:"vendor,omitempty"`
+	Resource        string    `json:"resource,omitempty"`
+	Amount          string    `json:"amount,omitempty"`
+	Currency        string    `json:"currency,omitempty"`
+	PassportVersion uint64    `json:"passportVersion"`
+	EvaluatedAt     time.Time `json:"evaluatedAt"`
+	Checks          []Check   `json:"checks"`
+}
+
+// Preview asks what [Client.Verify] would answer now. A member names the agent
+// in the ask.
+func (c *Client) Preview(ctx context.Context, ask Ask) (Preview, error) {
+	var p Preview
+	err := c.call(ctx, post(ask, "preview"), &p)
+	return p, err
+}

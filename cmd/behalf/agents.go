@@ -110,8 +110,8 @@ func (r *remote) agent(ctx context.Context, do func(context.Context) (behalf.Age
 	return r.show(func(t *table) { showAgent(t, a) })
 }
 
-// keyed does something with an agent that makes a key, and shows that too. It
-// can't be shown again, so that failing to is an error.
+// keyed does something with an agent that makes a key, and shows the agent with
+// it, or the key alone.
 func (r *remote) keyed(ctx context.Context, only bool, do func(context.Context) (behalf.Agent, error)) error {
 	if !only {
 		return r.agent(ctx, do)

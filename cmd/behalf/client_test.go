@@ -451,6 +451,17 @@ func TestTailFollowsUntilInterrupted(t *testing.T) {
 	}
 }
 
+func TestLoadRefusesWhatMakesNoSense(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t, answering(http.StatusServiceUnavailable, `{"error":{"code":"UNAVAILABLE","message":"starting"}}`))
+	c.wantError(2, []string{"--agents 0", "--target \"ftp\""}, "load", "--agents", "0", "--target", "ftp")
+	c.wantError(2, []string{"--url"}, "load", "--url", "x")
+	c.wantError(2, []string{"--revoke"}, "load", "--revoke", "--preview")
+	c.wantError(3, []string{"starting"}, "load", "--agents", "1", "--permissions", "1")
+	c.env["BEHALF_TOKEN"] = ""
+	c.wantError(2, []string{"BEHALF_TOKEN"}, "load")
+}
+
 // lineWatcher calls done when it was written so many lines.
 type lineWatcher struct {
 	bytes.Buffer

@@ -155,9 +155,12 @@ func (n *node) wire() {
 	n.registerGauges()
 }
 
+// openTime is how long a log may take to become one that can be used.
+const openTime = 30 * time.Second
+
 // open opens the log and hands it to the parts.
 func (n *node) open(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	log, err := natslog.Open(ctx, natslog.Config{
 		Conn: n.broker.conn, Bulk: n.broker.bulk, Partitions: n.cfg.Partitions, Replicas: n.cfg.Replicas,

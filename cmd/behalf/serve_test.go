@@ -134,6 +134,10 @@ func (s *server) wait(out io.Reader) {
 		_, _ = s.said.Write([]byte(lines.Text() + "\n"))
 		if m := httpAddress.FindStringSubmatch(lines.Text()); m != nil {
 			s.url = m[1]
+			if strings.Contains(lines.Text(), "log at nats://") {
+				s.nats = "outside"
+				break
+			}
 		}
 		if m := natsAddress.FindStringSubmatch(lines.Text()); m != nil {
 			s.nats = m[1]

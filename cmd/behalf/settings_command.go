@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -72,7 +73,11 @@ func (s *shell) value(args []string) (string, error) {
 	if len(args) == 2 {
 		return args[1], nil
 	}
-	_, _ = fmt.Fprintf(s.errs, "%s: ", args[0])
+	if file, ok := s.in.(*os.File); ok {
+		if info, err := file.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			_, _ = fmt.Fprintf(s.errs, "%s: ", args[0]) // somebody is waiting to type
+		}
+	}
 	line, err := bufio.NewReader(s.in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read standard input: %w", err)

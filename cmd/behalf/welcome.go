@@ -16,6 +16,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/handlers"
 )
 
 // welcome waits until the node can decide, opens the first account if there is
@@ -59,18 +60,40 @@ func (n *node) firstStart(ctx context.Context, token string) (string, error) {
 		_, _ = rand.Read(b[:]) // never fails; it ends the program instead
 		token = domain.MemberTokenPrefix + base64.RawURLEncoding.EncodeToString(b[:])
 	}
-	_, err := n.desk.OpenAccount(ctx, id, domain.OpenAccount{
+	cmd := domain.OpenAccount{
 		Name: n.cfg.AccountName, Currency: domain.Currency(n.cfg.Currency),
 		Owner: domain.MemberID(domain.MemberPrefix + ulid.MustNew(ulid.Now(), rand.Reader).String()),
 		Token: domain.HashToken(token),
-	})
-	if rule, ok := errors.AsType[*domain.RuleError](err); ok && rule.Code == domain.Conflict {
-		return "", nil // another node was faster, and printed the token
 	}
-	if err != nil {
+	if err := n.openAccount(ctx, id, cmd); err != nil {
 		return "", fmt.Errorf("open the first account: %w", err)
 	}
-	return token, nil
+	account, err := n.passports.Account(id)
+	if owner, _ := account.Member(cmd.Owner); err == nil && owner.Token != cmd.Token {
+		return "", nil // another node was faster, and printed its token
+	}
+	return token, err
+}
+
+// openAccount tries until it is known that the account is open: a cluster that
+// has just made a stream may not answer for it yet.
+func (n *node) openAccount(ctx context.Context, id domain.AccountID, cmd domain.OpenAccount) error {
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	for {
+		_, err := n.desk.OpenAccount(ctx, id, cmd)
+		if rule, ok := errors.AsType[*domain.RuleError](err); err == nil || ok && rule.Code == domain.Conflict {
+			return nil
+		}
+		if _, ok := errors.AsType[*handlers.Unavailable](err); !ok {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // words writes lines, and remembers the first that could not be written.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -49,13 +50,29 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
-	o := opener{Config: c, js: js}
-	l, err := o.open(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("open the log: %w", err)
+	for {
+		o := opener{Config: c, js: js}
+		l, err := o.tryOpen(ctx)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open the log: %w", err)
+		}
+		return l, nil
 	}
-	return l, nil
 }
+
+// tryOpen opens the log within a time in which a healthy server answers. A
+// cluster that is busy with the same stream for another node, or with electing
+// a leader, may never answer a request, and answers the next one.
+func (o *opener) tryOpen(ctx context.Context) (*Log, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	return o.open(ctx)
+}
+
+const openTimeout = 3 * time.Second
 
 // opener opens one log.
 type opener struct {

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"github.com/behalf-platform/behalf/infra/clustertest"
+)
+
+// soak is how long the nodes are under load: BEHALF_SOAK, or what is enough to
+// meet each race a few hundred times.
+func soak(t *testing.T) string {
+	t.Helper()
+	text := os.Getenv("BEHALF_SOAK")
+	if text == "" {
+		return "3s"
+	}
+	if _, err := time.ParseDuration(text); err != nil {
+		t.Fatalf("BEHALF_SOAK: %v", err)
+	}
+	return text
+}
+
+// Two nodes share one server. Whichever acknowledges a revocation, neither
+// allows after it.
+func TestTwoNodesOnOneServer(t *testing.T) {
+	t.Parallel()
+	url := startNATS(t)
+	nodes := startNodes(t, url, "--durability", "os")
+	out := mustLoad(t, nodes, func() {}, "--duration", soak(t))
+	if !strings.Contains(out, "0 allows after an acknowledged revocation") {
+		t.Errorf("got %s, want no allow after a revocation", out)
+	}
+	mustCheck(t, url)
+}
+
+// startNATS runs a NATS server as an operator would.
+func startNATS(t *testing.T) (url string) {
+	t.Helper()
+	s, err := natsserver.NewServer(&natsserver.Options{
+		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the NATS server is not ready")
+	}
+	return s.ClientURL()
+}
+
+// Two nodes share a cluster that loses its leader, twice.
+func TestTwoNodesOnAClusterThatFailsOver(t *testing.T) {
+	t.Parallel()
+	cluster := clustertest.Start(t, 3)
+	nodes := startNodes(t, cluster.URL(), "--durability", "replicated", "--replicas", "3")
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer stop()
+	asking := make(chan struct{})
+	var failing sync.WaitGroup
+	failing.Go(func() {
+		<-asking
+		for range 2 {
+			node, err := cluster.StopLeader("BEHALF")
+			if err == nil {
+				err = cluster.Restart(ctx, node)
+			}
+			if err == nil {
+				err = cluster.WaitHealthy(ctx)
+			}
+			if err != nil {
+				t.Errorf("fail over: %v", err)
+				return
+			}
+		}
+	})
+	out := mustLoad(t, nodes, sync.OnceFunc(func() { close(asking) }), "--duration", soak(t), "--tolerate-unavailable")
+	failing.Wait()
+	if !strings.Contains(out, "0 allows after an acknowledged revocation") {
+		t.Errorf("got %s, want no allow after a revocation", out)
+	}
+	mustCheck(t, cluster.URL())
+}
+
+// startNodes starts two nodes at once on a log that is not there yet: one of
+// them makes it, and the account.
+func startNodes(t *testing.T, url string, more ...string) []*server {
+	t.Helper()
+	nodes := make([]*server, 2)
+	var starting sync.WaitGroup
+	for i := range nodes {
+		starting.Go(func() {
+			nodes[i] = startServer(t, t.TempDir(), append(slices.Clone(more), "--nats", url, "--rate-agent", "0")...)
+		})
+	}
+	starting.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	for _, n := range nodes {
+		n.must(200, "GET", "/v1/me", testToken, "") // one account, whoever opened it
+	}
+	return nodes
+}
+
+// mustLoad runs the load command and returns what it prints. It calls asking
+// once everything is set up.
+func mustLoad(t *testing.T, nodes []*server, asking func(), more ...string) string {
+	t.Helper()
+	args := []string{"load", "--revoke", "--agents", "50", "--permissions", "4", "--concurrency", "16"}
+	for _, n := range nodes {
+		args = append(args, "--url", n.url)
+	}
+	var out bytes.Buffer
+	errs := &said{}
+	progress := writer(func(p []byte) (int, error) {
+		if bytes.Contains(p, []byte("asking")) {
+			asking()
+		}
+		return errs.Write(p)
+	})
+	code := run(t.Context(), append(args, more...), strings.NewReader(""), &out, progress, func(name string) string {
+		return map[string]string{"BEHALF_TOKEN": testToken}[name]
+	})
+	asking() // however it went, nobody waits for it any more
+	if code != 0 {
+		t.Fatalf("load: got exit code %d, %s%s", code, out.String(), errs)
+	}
+	t.Log(out.String())
+	return out.String()
+}
+
+// writer is a function that writes.
+type writer func(p []byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
+func mustCheck(t *testing.T, url string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"log", "check", "--nats", url}, strings.NewReader(""), &out, &errs, func(string) string { return "" })
+	if code != 0 {
+		t.Errorf("log check: got exit code %d, %s%s", code, out.String(), errs.String())
+	}
+	t.Log(out.String())
+}

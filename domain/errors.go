@@ -1,3 +1,6 @@
+// Package domain is the rules: what events there are, what state they fold to,
+// and what is decided on it. It does no I/O, reads no clock and draws no random
+// number, so that whoever has the same events gets the same decisions.
 package domain
 
 import "fmt"

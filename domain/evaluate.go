@@ -16,14 +16,14 @@ import (
 func Evaluate(agent *Agent, req Request, now time.Time) DecisionMade {
 	e := evaluation{agent: agent, req: req, now: now}
 	e.run()
-	e.DecisionMade.Request = req
-	e.PassportVersion = agent.Version
-	e.Risk = riskOf(&e.req, e.widest)
-	return e.DecisionMade
+	e.made.Request = req
+	e.made.PassportVersion = agent.Version
+	e.made.Risk = riskOf(&e.req, e.widest)
+	return e.made
 }
 
 type evaluation struct {
-	DecisionMade
+	made  DecisionMade
 	agent *Agent
 	req   Request
 	now   time.Time
@@ -54,7 +54,7 @@ func (e *evaluation) run() {
 		e.deny(NoPermission, "", "no permission of the agent names the action "+string(e.req.Action))
 		return
 	}
-	e.Checks = make([]Check, 0, 4*len(named))
+	e.made.Checks = make([]Check, 0, 4*len(named))
 	active := e.active(named)
 	if len(active) == 0 || e.blocked(active) {
 		return
@@ -150,8 +150,8 @@ func (e *evaluation) choose(active []*Permission) {
 	}
 	switch {
 	case winner != nil:
-		e.Outcome, e.ReasonCode, e.PermissionID = OutcomeAllowed, Allowed, winner.ID
-		e.Reason = "allowed by permission " + string(winner.ID)
+		e.made.Outcome, e.made.ReasonCode, e.made.PermissionID = OutcomeAllowed, Allowed, winner.ID
+		e.made.Reason = "allowed by permission " + string(winner.ID)
 	case furthest != nil:
 		e.deny(best.code, furthest.ID, best.detail)
 	default:
@@ -358,11 +358,11 @@ func (e *evaluation) vendorHost() (host, error) {
 
 // check records a rule's outcome; a detail means that it did not hold.
 func (e *evaluation) check(id PermissionID, rule Rule, detail string) {
-	e.Checks = append(e.Checks, Check{PermissionID: id, Rule: rule, Passed: detail == "", Detail: detail})
+	e.made.Checks = append(e.made.Checks, Check{PermissionID: id, Rule: rule, Passed: detail == "", Detail: detail})
 }
 
 func (e *evaluation) deny(code ReasonCode, id PermissionID, reason string) {
-	e.Outcome, e.ReasonCode, e.PermissionID, e.Reason = OutcomeDenied, code, id, reason
+	e.made.Outcome, e.made.ReasonCode, e.made.PermissionID, e.made.Reason = OutcomeDenied, code, id, reason
 }
 
 func listed(list []Action, a Action) bool {

@@ -82,6 +82,7 @@ func (b *bed) node() *node {
 		},
 		Writer:  &handlers.Writer{Log: n.log, Passports: n.passports, Now: now, Timeout: 2 * time.Second},
 		History: &handlers.History{Log: n.log},
+		Faults:  handlers.Faults{Logs: slog.New(slog.DiscardHandler), Now: now},
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var parts sync.WaitGroup

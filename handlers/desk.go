@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/behalf-platform/behalf/domain"
 )
@@ -17,6 +20,39 @@ type Desk struct {
 	*Writer
 	*History
 	Limits Limits
+	Faults Faults
+}
+
+// Faults tells the operator what broke. A fault that every request meets would
+// drown what else there is to read, so one a second is told.
+type Faults struct {
+	Logs *slog.Logger
+	Now  func() time.Time
+
+	mu sync.Mutex
+	// told and since are guarded by mu: when one was told, and how many were not
+	// since then.
+	told  time.Time
+	since int
+}
+
+// Tell tells of an error that made a surface answer that the permission layer
+// is unavailable. A caller who has gone broke nothing.
+func (f *Faults) Tell(ctx context.Context, surface string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	f.mu.Lock()
+	now := f.Now()
+	if now.Sub(f.told) < time.Second {
+		f.since++
+		f.mu.Unlock()
+		return
+	}
+	more := f.since
+	f.told, f.since = now, 0
+	f.mu.Unlock()
+	f.Logs.WarnContext(ctx, "unavailable", slog.String("surface", surface), slog.Int("more_before", more), slog.Any("error", err))
 }
 
 // Limits bound how often callers may come. Each is per node.
@@ -57,7 +93,7 @@ func (d *Desk) identify(ctx context.Context, authorization string) (Caller, erro
 		return Caller{}, err
 	}
 	if err := d.Ready(); err != nil { // else a key not read from the log yet would seem unknown
-		return Caller{}, unavailable(err, "this node can't decide now: %v", err)
+		return Caller{}, unavailable(nil, "this node can't decide now: %v", err)
 	}
 	return d.Identify(ctx, hash)
 }

@@ -104,7 +104,7 @@ func (v *Verifier) begin(ctx context.Context, key domain.TokenHash, ask *domain.
 // settled returns once this node may decide and has seen what the ask wants seen.
 func (v *Verifier) settled(ctx context.Context, s domain.Stream, ask *domain.Ask) error {
 	if err := v.Ready(); err != nil {
-		return unavailable(err, "this node can't decide now: %v", err)
+		return unavailable(nil, "this node can't decide now: %v", err)
 	}
 	if ask.AtLeast == "" {
 		return nil

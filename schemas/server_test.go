@@ -41,6 +41,7 @@ func mustServe(t *testing.T) *server {
 	stop() // a stream of decisions ends at once
 	door := func(limits handlers.Limits, ready error) (*handlers.Desk, http.Handler) {
 		desk := &handlers.Desk{
+			Faults:     handlers.Faults{Logs: slog.New(slog.DiscardHandler), Now: time.Now},
 			Identifier: &handlers.Identifier{Log: log, Passports: passports},
 			Verifier: &handlers.Verifier{
 				Log: log, Passports: passports, Now: time.Now, Timeout: time.Minute,

@@ -47,7 +47,7 @@ once; BEHALF_OWNER_TOKEN presets it.`,
 			}
 			cfg.settle()
 			if err := cfg.validate(); err != nil {
-				return fmt.Errorf("these settings can't be used:\n%w", err)
+				return usagef("these settings can't be used:\n%v", err)
 			}
 			return serve(cmd.Context(), cfg, getenv("BEHALF_OWNER_TOKEN"), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -145,6 +145,7 @@ func (n *node) wire() {
 		},
 		Writer:  &handlers.Writer{Passports: &n.passports, Now: time.Now, Timeout: 10 * time.Second},
 		History: &handlers.History{},
+		Faults:  handlers.Faults{Logs: n.logs, Now: time.Now},
 		Limits: handlers.Limits{
 			Agents:    handlers.NewLimiter(n.cfg.RateAgent, time.Now),
 			Members:   handlers.NewLimiter(n.cfg.RateMember, time.Now),

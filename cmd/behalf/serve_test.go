@@ -46,11 +46,11 @@ type server struct {
 	said *said
 }
 
-// said collects what a server prints, and tells when a line has come.
+// said collects what a server prints.
 type said struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	lines chan string
+	mu sync.Mutex
+	// text is guarded by mu.
+	text bytes.Buffer
 }
 
 func (s *said) Write(p []byte) (int, error) {

@@ -159,7 +159,7 @@ func readAll(b []byte, body io.Reader) ([]byte, error) {
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	f := handlers.FaultOf(err)
 	if f.Status >= 500 {
-		a.logs.WarnContext(r.Context(), "unavailable", slog.String("path", r.URL.Path), slog.Any("error", err))
+		a.desk.Faults.Tell(r.Context(), "http", err)
 	}
 	if f.Retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.Retry.Seconds()))))

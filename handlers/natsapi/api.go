@@ -124,7 +124,7 @@ const address = ""
 func (s *Service) fail(ctx context.Context, reply string, err error) {
 	f := handlers.FaultOf(err)
 	if f.Status >= 500 {
-		s.Logs.WarnContext(ctx, "unavailable", slog.String("path", "nats"), slog.Any("error", err))
+		s.Desk.Faults.Tell(ctx, "nats", err)
 	}
 	body, err := handlers.EncodeFault(f)
 	if err != nil {

@@ -76,8 +76,10 @@ func TestAClientMayDoWhatItsAccessLists(t *testing.T) {
 	if !maySubscribe(t, reader, "behalf.events.a.b") || !mayPublish(t, agent, "behalf.v1.verify") {
 		t.Error("a listed subject is refused")
 	}
-	for _, subject := range []string{"behalf.0.state.a", "behalf", "behalf.v1.verify.x", ">", "*", "$JS.API.INFO",
-		"$JS.API.STREAM.DELETE.behalf", "$JS.API.DIRECT.GET.behalf", "$SYS.REQ.USER.INFO", "_INBOX.x", "_BEHALF.x"} {
+	for _, subject := range []string{
+		"behalf.0.state.a", "behalf", "behalf.v1.verify.x", ">", "*", "$JS.API.INFO",
+		"$JS.API.STREAM.DELETE.behalf", "$JS.API.DIRECT.GET.behalf", "$SYS.REQ.USER.INFO", "_INBOX.x", "_BEHALF.x",
+	} {
 		for name, nc := range map[string]*nats.Conn{"agent": agent, "reader": reader, "mute": mute} {
 			if mayPublish(t, nc, subject) {
 				t.Errorf("%s may publish to %s", name, subject)

@@ -57,17 +57,18 @@ func (s subjects) place(r domain.Record) (guard, subject, id string, err error) 
 	if guard, err = s.state(r.Stream()); err != nil {
 		return "", "", "", err
 	}
-	switch e := r.Event.(type) {
-	case nil:
+	if r.Event == nil {
 		return "", "", "", fmt.Errorf("record %s has no event", r.ID)
-	case domain.DecisionMade:
-		if r.Agent == "" {
-			return "", "", "", fmt.Errorf("decision %s is of no agent", r.ID)
-		}
-		subject, err = s.decision(r.Stream())
-		return guard, subject, string(e.RequestID), err
 	}
-	return guard, guard, string(r.ID), nil
+	d, isDecision := r.Event.(domain.DecisionMade)
+	if !isDecision {
+		return guard, guard, string(r.ID), nil
+	}
+	if r.Agent == "" {
+		return "", "", "", fmt.Errorf("decision %s is of no agent", r.ID)
+	}
+	subject, err = s.decision(r.Stream())
+	return guard, subject, string(d.RequestID), err
 }
 
 // placed is what an append needs besides the record.

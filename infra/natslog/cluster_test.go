@@ -37,8 +37,13 @@ func (r *replicated) open(t *testing.T) logtest.Log {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range natslog.StreamNames(1) {
-		if err := js.DeleteStream(t.Context(), name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+	// That one is gone is known when it can't be removed again. Until then the
+	// servers may not agree, and not answer.
+	for gone := false; !gone; {
+		attempt, giveUp := context.WithTimeout(t.Context(), time.Second)
+		err := js.DeleteStream(attempt, natslog.StreamNames(1)[0])
+		giveUp()
+		if gone = errors.Is(err, jetstream.ErrStreamNotFound); !gone && t.Context().Err() != nil {
 			t.Fatal(err)
 		}
 	}

@@ -35,7 +35,7 @@ func (l *Log) Follow(ctx context.Context, partition uint16, after uint64, apply 
 	}
 	if head := l.dense(ctx, p, after); head > 0 {
 		everything := section{from: after + 1, keep: p.states}
-		err := l.read(ctx, p, everything, false, func(it item) error {
+		err := l.read(ctx, p, everything, 0, func(it item) error {
 			if err := take(it); err != nil || it.seq < head {
 				return err
 			}
@@ -46,7 +46,7 @@ func (l *Log) Follow(ctx context.Context, partition uint16, after uint64, apply 
 		}
 	}
 	events := section{from: f.handed.Load() + 1, filter: p.everyState()}
-	return l.read(ctx, p, events, false, take)
+	return l.read(ctx, p, events, 0, take)
 }
 
 // A catch-up is long from here on, and dense if one in so many messages is an event.

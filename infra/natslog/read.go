@@ -55,17 +55,16 @@ type refusedBy struct{ error }
 
 // read hands the messages of a section over in order, each once, and goes on
 // with new ones until take returns an error or ctx ends; it returns that error.
-// It begins again where it was as often as it takes, unless it must make
-// progress each time and doesn't.
-func (l *Log) read(ctx context.Context, p *partition, s section, mustProgress bool, take func(item) error) error {
+// It begins again where it was, as often as it takes, or, if patience is not 0,
+// that many times without any progress.
+func (l *Log) read(ctx context.Context, p *partition, s section, patience int, take func(item) error) error {
 	pause := firstPause
-	for {
-		from := s.from
+	for failures := 1; ; failures++ {
 		err := l.readOnce(ctx, p, s, func(it item) error {
 			if err := take(it); err != nil {
 				return refusedBy{err}
 			}
-			s.from = it.seq + 1
+			s.from, failures, pause = it.seq+1, 0, firstPause
 			return nil
 		})
 		if ctx.Err() != nil {
@@ -75,13 +74,13 @@ func (l *Log) read(ctx context.Context, p *partition, s section, mustProgress bo
 		if errors.As(err, &ended) {
 			return ended.error
 		}
-		if s.from > from {
-			pause = firstPause
-		} else if mustProgress {
-			return fmt.Errorf("read partition %d from %d: %w", p.number, from, err)
+		if patience > 0 && failures >= patience {
+			return fmt.Errorf("read partition %d from %d: %w", p.number, s.from, err)
 		}
-		l.logger.LogAttrs(ctx, slog.LevelWarn, "reader of the log begins again",
-			slog.Int("partition", int(p.number)), slog.Uint64("from", s.from), slog.Any("error", err))
+		if failures > 1 { // once is normal: a consumer was lost, or is not known everywhere yet
+			l.logger.LogAttrs(ctx, slog.LevelWarn, "reader of the log begins again",
+				slog.Int("partition", int(p.number)), slog.Uint64("from", s.from), slog.Any("error", err))
+		}
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}

@@ -10,6 +10,9 @@ import (
 	"github.com/behalf-platform/behalf/domain"
 )
 
+// scanPatience is how often a scan that has an end begins again in vain.
+const scanPatience = 6
+
 // Scan calls yield with the stored records that match, oldest first, and
 // returns when it has seen the last one there was when it began. With Live it
 // goes on until ctx ends.
@@ -29,7 +32,11 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 	if max(q.From, 1) > end {
 		return nil
 	}
-	err = l.read(ctx, p, section{from: q.From, filter: filter}, !q.Live, func(it item) error {
+	patience := scanPatience
+	if q.Live {
+		patience = 0
+	}
+	err = l.read(ctx, p, section{from: q.From, filter: filter}, patience, func(it item) error {
 		if it.seq > end {
 			return errEnough
 		}

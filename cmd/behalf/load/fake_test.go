@@ -50,7 +50,7 @@ func (f *fake) start(t *testing.T) string {
 		_, _ = io.WriteString(w, `{"kind":"member","id":"mem_1"}`)
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "# HELP x\nprocess_cpu_seconds_total 1.5\n")
+		_, _ = io.WriteString(w, "# HELP x\nprocess_cpu_seconds_total 1.5\nprocess_start_time_seconds 1.7e+09\n")
 	})
 	mux.HandleFunc("POST /v1/agents", f.register)
 	mux.HandleFunc("POST /v1/agents/{agent}/permissions", f.grant)

@@ -76,8 +76,10 @@ func (c *httpCaller) call(a *agent, body []byte) (status int, answer []byte, err
 	if _, err := c.conn.Write(c.request(a, body)); err != nil {
 		return 0, nil, err
 	}
-	status, keep, err = c.read()
-	return status, c.body, err
+	if status, keep, err = c.read(); err != nil {
+		return 0, nil, err
+	}
+	return status, c.body, nil
 }
 
 func (c *httpCaller) connect() error {

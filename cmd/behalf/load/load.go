@@ -5,6 +5,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -167,7 +168,7 @@ func (o *Options) drive(ctx context.Context, p *plan, open opener) (report Repor
 		}
 	}()
 	o.say("asking, %d at a time, for %s", o.Concurrency, o.Duration)
-	before, cpuErr := o.cpu(ctx)
+	before, cpuErr := o.processes(ctx)
 	began := time.Now()
 	timed, cancel := context.WithDeadline(ctx, began.Add(o.Duration))
 	defer cancel()
@@ -186,12 +187,9 @@ func (o *Options) drive(ctx context.Context, p *plan, open opener) (report Repor
 	if err := workers[0].packets.failed(); err != nil {
 		return report, err
 	}
-	after, err := o.cpu(ctx)
 	report.fill(o, workers, took)
-	if err = errors.Join(cpuErr, err); err != nil {
+	if err := cmp.Or(cpuErr, report.fillCPU(ctx, o, before)); err != nil {
 		o.say("the server's processor time is not known: %v", err)
-	} else if report.Decisions > 0 {
-		report.ServerCPUMicros = (after - before) * 1e6 / float64(report.Decisions)
 	}
 	return report, nil
 }

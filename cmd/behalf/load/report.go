@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -65,14 +66,31 @@ func (r *Report) fill(o *Options, workers []*worker, took time.Duration) {
 		r.Unavailable += w.unavailable
 		r.Wrong += w.wrong
 		r.Violations += w.violations
-		if len(r.Examples) < 5 {
-			r.Examples = append(r.Examples, w.examples...)
+		r.Examples = append(r.Examples, w.examples...)
+	}
+	for _, w := range workers {
+		if !r.tolerate {
+			r.Examples = append(r.Examples, w.outages...)
 		}
 	}
+	r.Examples = r.Examples[:min(len(r.Examples), mostExamples)]
 	millis := func(q float64) float64 { return float64(all.quantile(q)) / 1e6 }
 	r.Latency = Latency{P50: millis(.5), P90: millis(.9), P99: millis(.99), Max: float64(all.most) / 1e6}
 	r.Seconds, r.Decisions = took.Seconds(), all.count
 	r.PerSecond = float64(all.count) / took.Seconds()
+}
+
+// fillCPU works out the processor time since before.
+func (r *Report) fillCPU(ctx context.Context, o *Options, before []process) error {
+	after, err := o.processes(ctx)
+	if err != nil || r.Decisions == 0 || before == nil {
+		return err
+	}
+	used, err := cpuBetween(before, after)
+	if err == nil {
+		r.ServerCPUMicros = used * 1e6 / float64(r.Decisions)
+	}
+	return err
 }
 
 // Err is why the run is a failure, or nil. One in which nothing was decided

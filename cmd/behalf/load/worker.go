@@ -34,11 +34,12 @@ type worker struct {
 	unavailable uint64 // including no answer at all
 	wrong       uint64
 	violations  uint64
-	examples    []string
+	// examples are of faults, outages of what was unavailable.
+	examples, outages []string
 }
 
-// mostExamples is how many failures one worker describes.
-const mostExamples = 2
+// mostExamples is how many faults are described.
+const mostExamples = 5
 
 func (w *worker) run(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -49,13 +50,17 @@ func (w *worker) run(ctx context.Context) {
 		took := time.Since(began)
 		after := a.slot.phase.Load()
 		switch {
-		case err != nil || status == http.StatusServiceUnavailable:
+		case err != nil:
 			w.unavailable++
-			w.example("unavailable: status %d, %v, %.200s", status, err, body)
+			describe(&w.outages, "unavailable: %v", err)
 			pause(ctx, 10*time.Millisecond) // so as not to wear out what is down
+		case status == http.StatusServiceUnavailable:
+			w.unavailable++
+			describe(&w.outages, "unavailable: %.200s", body)
+			pause(ctx, 10*time.Millisecond)
 		case status != http.StatusOK:
 			w.errors++
-			w.example("error: status %d, %.200s", status, body)
+			describe(&w.examples, "error: status %d, %.200s", status, body)
 			pause(ctx, time.Millisecond)
 		default:
 			w.latency.add(took)
@@ -83,7 +88,7 @@ func (w *worker) check(a *ask, before, after *phase, body []byte) {
 	var got answer
 	if err := json.Unmarshal(body, &got); err != nil {
 		w.errors++
-		w.example("error: %v in %.200s", err, body)
+		describe(&w.examples, "error: %v in %.200s", err, body)
 		return
 	}
 	w.packets.keep(body)
@@ -109,10 +114,10 @@ func (w *worker) check(a *ask, before, after *phase, body []byte) {
 	case correct:
 	case wrong:
 		w.wrong++
-		w.example("wrong: asked %s, got %.400s; the permission is %s", a.body, body, before)
+		describe(&w.examples, "wrong: asked %s, got %.400s; the permission is %s", a.body, body, before)
 	case violation:
 		w.violations++
-		w.example("ALLOWED AFTER REVOCATION: asked %s, got %.400s; the permission is %s", a.body, body, before)
+		describe(&w.examples, "ALLOWED AFTER REVOCATION: asked %s, got %.400s; the permission is %s", a.body, body, before)
 	}
 }
 
@@ -122,9 +127,10 @@ func (g *answer) about(a *ask) bool {
 		g.Amount == a.amount && g.Currency == "USD"
 }
 
-func (w *worker) example(format string, args ...any) {
-	if len(w.examples) < mostExamples {
-		w.examples = append(w.examples, fmt.Sprintf(format, args...))
+// describe adds an example, if there is room.
+func describe(examples *[]string, format string, args ...any) {
+	if len(*examples) < mostExamples {
+		*examples = append(*examples, fmt.Sprintf(format, args...))
 	}
 }
 

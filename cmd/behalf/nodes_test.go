@@ -17,11 +17,11 @@ import (
 
 // soak is how long the nodes are under load: BEHALF_SOAK, or what is enough to
 // meet each race a few hundred times.
-func soak(t *testing.T) string {
+func soak(t *testing.T, enough string) string {
 	t.Helper()
 	text := os.Getenv("BEHALF_SOAK")
 	if text == "" {
-		return "3s"
+		return enough
 	}
 	if _, err := time.ParseDuration(text); err != nil {
 		t.Fatalf("BEHALF_SOAK: %v", err)
@@ -35,7 +35,7 @@ func TestTwoNodesOnOneServer(t *testing.T) {
 	t.Parallel()
 	url := startNATS(t)
 	nodes := startNodes(t, url, "--durability", "os")
-	out := mustLoad(t, nodes, func() {}, "--duration", soak(t))
+	out := mustLoad(t, nodes, func() {}, "--duration", soak(t, "3s"))
 	if !strings.Contains(out, "0 allows after an acknowledged revocation") {
 		t.Errorf("got %s, want no allow after a revocation", out)
 	}
@@ -70,6 +70,14 @@ func TestTwoNodesOnAClusterThatFailsOver(t *testing.T) {
 	var failing sync.WaitGroup
 	failing.Go(func() {
 		<-asking
+		err := waitUntil(ctx, func() bool {
+			_, text, err := nodes[0].do("GET", "/metrics", "", "")
+			return err == nil && strings.Contains(text, "behalf_decisions_total{")
+		})
+		if err != nil {
+			t.Errorf("wait for the first decision: %v", err)
+			return
+		}
 		for range 2 {
 			node, err := cluster.StopLeader("BEHALF")
 			if err == nil {
@@ -84,7 +92,7 @@ func TestTwoNodesOnAClusterThatFailsOver(t *testing.T) {
 			}
 		}
 	})
-	out := mustLoad(t, nodes, sync.OnceFunc(func() { close(asking) }), "--duration", soak(t), "--tolerate-unavailable")
+	out := mustLoad(t, nodes, sync.OnceFunc(func() { close(asking) }), "--duration", soak(t, "15s"), "--tolerate-unavailable")
 	failing.Wait()
 	if !strings.Contains(out, "0 allows after an acknowledged revocation") {
 		t.Errorf("got %s, want no allow after a revocation", out)

@@ -77,7 +77,7 @@ func TestAClientMayDoWhatItsAccessLists(t *testing.T) {
 		t.Error("a listed subject is refused")
 	}
 	for _, subject := range []string{
-		"behalf.0.state.a", "behalf", "behalf.v1.verify.x", ">", "*", "$JS.API.INFO",
+		"behalf.0.agent.a.b", "behalf", "behalf.v1.verify.x", ">", "*", "$JS.API.INFO",
 		"$JS.API.STREAM.DELETE.behalf", "$JS.API.DIRECT.GET.behalf", "$SYS.REQ.USER.INFO", "_INBOX.x", "_BEHALF.x",
 	} {
 		for name, nc := range map[string]*nats.Conn{"agent": agent, "reader": reader, "mute": mute} {

@@ -40,23 +40,32 @@ func mustFollow(ctx context.Context, t *testing.T, l Log, s domain.Stream, after
 	return out
 }
 
-// mustSee takes exactly these events, in order. What was seen may come again.
+// mustSee takes what is handed over until it has seen these. Those of one
+// stream come in order; one that comes again is passed over.
 func mustSee(ctx context.Context, t *testing.T, from <-chan handed, want ...domain.Receipt) {
 	t.Helper()
-	var seen uint64
+	missing := map[domain.Position]bool{}
 	for _, w := range want {
-		for seen < w.Position.Seq {
-			h := mustTake(ctx, t, from)
-			if h.err != nil {
-				t.Fatalf("follow: %v", h.err)
-			}
-			if h.record.Position.Seq <= seen {
-				continue
-			}
-			if seen = h.record.Position.Seq; h.record.Position != w.Position {
-				t.Fatalf("follow: got %s at %+v, want what is at %+v", h.record.Event.Kind(), h.record.Position, w.Position)
-			}
+		missing[w.Position] = true
+	}
+	newest := map[domain.Stream]uint64{}
+	for len(missing) > 0 {
+		h := mustTake(ctx, t, from)
+		if h.err != nil {
+			t.Fatalf("follow: %v", h.err)
 		}
+		at, stream := h.record.Position, h.record.Stream()
+		if at.Seq <= newest[stream] {
+			if missing[at] {
+				t.Fatalf("follow: got %s at %+v after what is at %d", h.record.Event.Kind(), at, newest[stream])
+			}
+			continue
+		}
+		newest[stream] = at.Seq
+		if !missing[at] && at.Seq >= want[0].Position.Seq {
+			t.Fatalf("follow: got %s at %+v, want none of it", h.record.Event.Kind(), at)
+		}
+		delete(missing, at)
 	}
 }
 

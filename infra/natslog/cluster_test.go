@@ -201,6 +201,8 @@ func mustBeFollowed(ctx context.Context, t *testing.T, l logtest.Log, head uint6
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
+	var last domain.LogStatus
+	var failed error
 	for {
 		attempt, giveUp := context.WithTimeout(ctx, time.Second)
 		s, err := l.Status(attempt, 0)
@@ -208,10 +210,17 @@ func mustBeFollowed(ctx context.Context, t *testing.T, l logtest.Log, head uint6
 		if err == nil && s.Followed && s.Head == head {
 			return
 		}
+		if ctx.Err() != nil {
+			t.Fatalf("got status %+v, or error %v, want it followed at %d", last, failed, head)
+		}
+		if err != nil {
+			failed = err
+		} else {
+			last = s
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("got status %+v and error %v, want it followed at %d", s, err, head)
 		}
 	}
 }

@@ -14,39 +14,65 @@ import (
 )
 
 // Follow calls apply with every event of a partition's streams after a
-// sequence, in order, and goes on with new ones. What can't be decoded comes as
-// [*domain.Unreadable]. It reconnects by itself and returns when ctx ends or
-// apply returns an error, with that error.
+// sequence, those of one stream in order, and goes on with new ones. What can't
+// be decoded comes as [*domain.Unreadable]. Apply is called for one at a time.
+// It reconnects by itself and returns when ctx ends or apply returns an error,
+// with that error.
 func (l *Log) Follow(ctx context.Context, partition uint16, after uint64, apply func(domain.Recorded, error) error) error {
 	p, err := l.partition(partition)
 	if err != nil {
 		return fmt.Errorf("follow: %w", err)
 	}
-	f := p.followers.add(after)
-	defer p.followers.remove(f)
-	take := func(it item) error {
+	all := p.followers.add(after, p.states())
+	defer p.followers.remove(all)
+	if head := l.dense(ctx, p, after); head > 0 {
+		if err := l.catchUp(ctx, p, all, section{from: after + 1, skip: p.decisions}, head, apply); err != nil {
+			return err
+		}
+	}
+	var (
+		one   sync.Mutex // apply at a time
+		group sync.WaitGroup
+	)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	for _, f := range all {
+		group.Go(func() {
+			stop(l.read(ctx, p, section{from: f.handed.Load() + 1, filter: f.filter}, 0, func(it item) error {
+				one.Lock()
+				defer one.Unlock()
+				if err := apply(it.record, it.err); err != nil {
+					return err
+				}
+				f.handed.Store(it.seq)
+				return nil
+			}))
+		})
+	}
+	group.Wait()
+	return context.Cause(ctx)
+}
+
+// catchUp reads a section for all followers at once, up to the head.
+func (l *Log) catchUp(ctx context.Context, p *partition, all []*follower, s section, head uint64, apply func(domain.Recorded, error) error) error {
+	err := l.read(ctx, p, s, 0, func(it item) error {
 		if it.kept {
 			if err := apply(it.record, it.err); err != nil {
 				return err
 			}
 		}
-		f.handed.Store(it.seq)
+		for _, f := range all {
+			f.handed.Store(it.seq)
+		}
+		if it.seq < head {
+			return nil
+		}
+		return errEnough
+	})
+	if errors.Is(err, errEnough) {
 		return nil
 	}
-	if head := l.dense(ctx, p, after); head > 0 {
-		everything := section{from: after + 1, keep: p.states}
-		err := l.read(ctx, p, everything, 0, func(it item) error {
-			if err := take(it); err != nil || it.seq < head {
-				return err
-			}
-			return errEnough
-		})
-		if !errors.Is(err, errEnough) {
-			return err
-		}
-	}
-	events := section{from: f.handed.Load() + 1, filter: p.everyState()}
-	return l.read(ctx, p, events, 0, take)
+	return err
 }
 
 // A catch-up is long from here on, and dense if one in so many messages is an event.
@@ -64,13 +90,17 @@ func (l *Log) dense(ctx context.Context, p *partition, after uint64) (head uint6
 	if err != nil || info.State.LastSeq < after+longCatchUp {
 		return 0
 	}
-	c, err := l.consumer(ctx, p, section{from: after + 1, filter: p.everyState()})
-	if err != nil {
-		return 0 // the reader meets it again and knows what to do
+	events := uint64(0)
+	for _, filter := range p.states() {
+		c, err := l.consumer(ctx, p, section{from: after + 1, filter: filter})
+		if err != nil {
+			return 0 // the reader meets it again and knows what to do
+		}
+		events += c.CachedInfo().NumPending
+		l.discard(ctx, p, c)
 	}
-	defer l.discard(ctx, p, c)
 	head = info.State.LastSeq
-	if events := c.CachedInfo().NumPending; events < (head-after)/denseCatchUp {
+	if events < (head-after)/denseCatchUp {
 		return 0
 	}
 	return head
@@ -83,30 +113,37 @@ type followers struct {
 	running map[*follower]struct{}
 }
 
-// follower is how far a follower has come.
+// follower is how far one filter's reader has come.
 type follower struct {
+	filter string
 	handed atomic.Uint64 // the sequence of the newest message it has taken
 	// clear is a sequence up to which there is no event after handed, as of a
 	// time when it was looked up. It may be less than handed.
 	clear atomic.Uint64
 }
 
-func (f *followers) add(after uint64) *follower {
-	one := &follower{}
-	one.handed.Store(after)
+// add adds a follower for each filter.
+func (f *followers) add(after uint64, filters []string) []*follower {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.running == nil {
 		f.running = map[*follower]struct{}{}
 	}
-	f.running[one] = struct{}{}
-	return one
+	all := make([]*follower, len(filters))
+	for i, filter := range filters {
+		all[i] = &follower{filter: filter}
+		all[i].handed.Store(after)
+		f.running[all[i]] = struct{}{}
+	}
+	return all
 }
 
-func (f *followers) remove(one *follower) {
+func (f *followers) remove(all []*follower) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.running, one)
+	for _, one := range all {
+		delete(f.running, one)
+	}
 }
 
 func (f *followers) list() []*follower {
@@ -155,7 +192,7 @@ func (l *Log) followed(ctx context.Context, p *partition, info *jetstream.Stream
 		if seen >= head {
 			continue
 		}
-		next, err := l.ask(ctx, p, question{Seq: seen + 1, Next: p.everyState()})
+		next, err := l.ask(ctx, p, question{Seq: seen + 1, Next: f.filter})
 		if err != nil && !errors.Is(err, domain.ErrNotRecorded) {
 			return false, err
 		}

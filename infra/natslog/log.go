@@ -7,13 +7,9 @@
 // A stream BEHALF (BEHALF_<p> when there are several partitions) has these
 // subjects, and nothing but ids in them:
 //
-//	behalf.<p>.state.<account>            the events of an account
-//	behalf.<p>.state.<account>.<agent>    the events of an agent, the guard of its decisions
+//	behalf.<p>.account.<account>          the events of an account
+//	behalf.<p>.agent.<account>.<agent>    the events of an agent, the guard of its decisions
 //	behalf.<p>.decision.<account>.<agent> its decisions
-//
-// Events of both sorts are below one prefix because a follower reads them
-// through one filter: with two, the server searches all subjects of a block for
-// each message it delivers.
 package natslog
 
 import (

@@ -53,62 +53,62 @@ type node struct {
 type running struct {
 	*natslog.Log
 	node       node
-	server     *embedded.Server // nil for one that joined
+	server     *embedded.Server
+	joined     bool // the server belongs to another
 	conn, bulk *nats.Conn
 }
 
 // mustRun starts a server and opens its log. Both end with the test.
 func mustRun(t testing.TB, n node) *running {
 	t.Helper()
-	s, err := embedded.Start(n.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &running{node: n, server: s}
-	t.Cleanup(func() { r.mustStop(t) })
-	r.mustOpen(t, s)
+	r := &running{node: n}
+	r.mustStart(t)
+	r.mustOpen(t)
 	return r
 }
 
 // mustJoin opens the log for another node.
 func (r *running) mustJoin(t testing.TB) *running {
 	t.Helper()
-	other := &running{node: r.node}
-	t.Cleanup(func() { other.mustStop(t) })
-	other.mustOpen(t, r.server)
+	other := &running{node: r.node, server: r.server, joined: true}
+	other.mustConnect(t)
+	other.mustOpen(t)
 	return other
 }
 
-func (r *running) mustOpen(t testing.TB, s *embedded.Server) {
+func (r *running) mustStart(t testing.TB) {
 	t.Helper()
 	var err error
-	if r.conn, err = s.Connect(); err != nil {
+	if r.server, err = embedded.Start(r.node.config); err != nil {
 		t.Fatal(err)
 	}
-	if r.bulk, err = s.Bulk(); err != nil {
+	r.mustConnect(t)
+}
+
+func (r *running) mustConnect(t testing.TB) {
+	t.Helper()
+	t.Cleanup(func() { r.mustStop(t) })
+	var err error
+	if r.conn, err = r.server.Connect(); err != nil {
 		t.Fatal(err)
 	}
-	if r.Log, err = natslog.Open(t.Context(), r.config(s)); err != nil {
+	if r.bulk, err = r.server.Bulk(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (r *running) config(s *embedded.Server) natslog.Config {
-	c := natslog.Config{
-		Conn: r.conn, Bulk: r.bulk, Partitions: r.node.partitions, Replicas: 1,
-		FirstAccount: firstAccount(r.node.partitions),
+func (r *running) mustOpen(t testing.TB) {
+	t.Helper()
+	var err error
+	if r.Log, err = natslog.Open(t.Context(), r.config(r.node.partitions)); err != nil {
+		t.Fatal(err)
 	}
-	if r.node.config.Durability != embedded.OS {
-		c.Barrier = s.Sync
-	}
-	return c
 }
 
-func firstAccount(partitions int) domain.AccountID {
-	for i := 0; ; i++ {
-		if id := domain.AccountID("acct_first" + strconv.Itoa(i)); domain.PartitionOf(id, partitions) == 0 {
-			return id
-		}
+func (r *running) config(partitions int) natslog.Config {
+	return natslog.Config{
+		Conn: r.conn, Bulk: r.bulk, Partitions: partitions, Replicas: 1,
+		Barrier: r.server.Sync, FirstAccount: firstAccount(partitions),
 	}
 }
 
@@ -120,7 +120,7 @@ func (r *running) mustStop(t testing.TB) {
 			nc.Close()
 		}
 	}
-	if r.server == nil {
+	if r.server == nil || r.joined {
 		return
 	}
 	if err := r.server.Shutdown(); err != nil {
@@ -129,11 +129,19 @@ func (r *running) mustStop(t testing.TB) {
 	r.server = nil
 }
 
+func firstAccount(partitions int) domain.AccountID {
+	for i := 0; ; i++ {
+		if id := domain.AccountID("acct_first" + strconv.Itoa(i)); domain.PartitionOf(id, partitions) == 0 {
+			return id
+		}
+	}
+}
+
 // mustInject stores bytes as a later version of this program would store an event.
 func (r *running) mustInject(t *testing.T, s domain.Stream, raw []byte) {
 	t.Helper()
 	at := domain.PartitionOf(s.Account, r.Partitions())
-	subject := fmt.Sprintf("behalf.%d.state.%s.%s", at, s.Account, s.Agent)
+	subject := fmt.Sprintf("behalf.%d.agent.%s.%s", at, s.Account, s.Agent)
 	js := mustJetStream(t, r.conn)
 	stream, err := js.Stream(t.Context(), natslog.StreamNames(r.Partitions())[at])
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -213,29 +212,35 @@ func (o *opener) wanted(number uint16, name string) jetstream.StreamConfig {
 
 // differences says in what way a stream would not keep the log's promises.
 func differences(have, want jetstream.StreamConfig) error {
-	faults := map[string]bool{
-		fmt.Sprintf("holds %s, not %s", have.Subjects, want.Subjects): !slices.Equal(have.Subjects, want.Subjects),
-		"is not stored in files":                        have.Storage != want.Storage,
-		"removes messages that were consumed":           have.Retention != want.Retention,
-		"removes messages by its limits":                have.MaxMsgs > 0 || have.MaxBytes > 0 || have.MaxAge > 0 || have.MaxMsgsPerSubject > 0,
-		"allows messages to be deleted":                 !have.DenyDelete,
-		"allows messages to be purged":                  !have.DenyPurge,
-		"lets messages expire":                          have.AllowMsgTTL,
-		"does not allow direct gets":                    !have.AllowDirect,
-		"does not allow atomic batches":                 !have.AllowAtomicPublish,
-		"acknowledges before it writes":                 have.PersistMode != want.PersistMode,
-		"does not acknowledge":                          have.NoAck,
-		"is compressed, which rewrites what was synced": have.Compression != want.Compression,
-		"is sealed":                         have.Sealed,
-		"takes messages from other streams": have.Mirror != nil || len(have.Sources) > 0,
-		"changes subjects":                  have.SubjectTransform != nil,
-		fmt.Sprintf("was made for %s partitions", have.Metadata[metaPartitions]):    have.Metadata[metaPartitions] != want.Metadata[metaPartitions],
-		fmt.Sprintf("has %d replicas, fewer than %d", have.Replicas, want.Replicas): have.Replicas < want.Replicas,
+	var found []string
+	for _, fault := range []struct {
+		is   bool
+		what string
+	}{
+		{have.Metadata[metaPartitions] != want.Metadata[metaPartitions], fmt.Sprintf("was made for %s partitions", have.Metadata[metaPartitions])},
+		{!slices.Equal(have.Subjects, want.Subjects), fmt.Sprintf("holds %s, not %s", have.Subjects, want.Subjects)},
+		{have.Replicas < want.Replicas, fmt.Sprintf("has %d replicas, fewer than %d", have.Replicas, want.Replicas)},
+		{have.Storage != want.Storage, "is not stored in files"},
+		{have.Retention != want.Retention, "removes messages that were consumed"},
+		{have.MaxMsgs > 0 || have.MaxBytes > 0 || have.MaxAge > 0 || have.MaxMsgsPerSubject > 0, "removes messages by its limits"},
+		{have.AllowMsgTTL, "lets messages expire"},
+		{!have.DenyDelete, "allows messages to be deleted"},
+		{!have.DenyPurge, "allows messages to be purged"},
+		{!have.AllowDirect, "does not allow direct gets"},
+		{!have.AllowAtomicPublish, "does not allow atomic batches"},
+		{have.PersistMode != want.PersistMode, "acknowledges before it writes"},
+		{have.NoAck, "does not acknowledge"},
+		{have.Compression != want.Compression, "is compressed, which rewrites what was synced"},
+		{have.Sealed, "is sealed"},
+		{have.Mirror != nil || len(have.Sources) > 0, "takes messages from other streams"},
+		{have.SubjectTransform != nil, "changes subjects"},
+	} {
+		if fault.is {
+			found = append(found, fault.what)
+		}
 	}
-	maps.DeleteFunc(faults, func(_ string, is bool) bool { return !is })
-	if len(faults) == 0 {
+	if found == nil {
 		return nil
 	}
-	found := slices.Sorted(maps.Keys(faults))
 	return fmt.Errorf("it %s; change that back with `nats stream edit`, or ask for what is there", strings.Join(found, ", "))
 }

@@ -33,9 +33,9 @@ const (
 // section is a part of a partition.
 type section struct {
 	from uint64
-	// filter is the subject to read, or empty for all; from all, keep chooses
-	// what is decoded, or everything if it is empty.
-	filter, keep string
+	// filter is the subject to read, or empty for all; from all, what begins
+	// with skip is not decoded, or everything is if it is empty.
+	filter, skip string
 }
 
 // item is a message that was read. Those that are not kept are there to show
@@ -229,7 +229,7 @@ func (p *partition) item(s section, m jetstream.Msg) item {
 	if err != nil {
 		return item{} // which is no delivery, so the reader begins again
 	}
-	it := item{seq: meta.Sequence.Stream, delivery: meta.Sequence.Consumer, kept: strings.HasPrefix(m.Subject(), s.keep)}
+	it := item{seq: meta.Sequence.Stream, delivery: meta.Sequence.Consumer, kept: s.skip == "" || !strings.HasPrefix(m.Subject(), s.skip)}
 	if it.kept {
 		it.record, it.err = p.decode(m.Subject(), m.Headers(), m.Data(), it.seq, meta.Timestamp)
 	}

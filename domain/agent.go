@@ -3,6 +3,7 @@ package domain
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -110,7 +111,7 @@ func (a Agent) Evolve(r Recorded) Agent {
 			p.Revoked, p.Version = r.At, r.Position.Seq
 			a.Permissions = slices.Clone(a.Permissions)
 			a.Permissions[i] = &p
-			return a.indexed()
+			return a.reindexed(&p)
 		}
 	case AccountOpened, AccountSettingsChanged, MemberAdded, MemberRoleChanged,
 		MemberTokenRotated, MemberRemoved, DecisionMade:
@@ -130,17 +131,49 @@ func (a Agent) hold(id PermissionID, terms Terms, r Recorded) Agent {
 	for _, old := range a.Permissions {
 		if old.ID != id {
 			permissions = append(permissions, old)
+		} else {
+			a = a.unindexed(old)
 		}
 	}
 	a.Permissions = append(permissions, p)
-	return a.indexed()
+	return a.reindexed(p)
 }
 
-func (a Agent) indexed() Agent {
-	a.byAction = make(map[Action][]*Permission, len(a.Permissions))
-	for _, p := range a.Permissions {
-		for _, action := range p.Terms.named() {
-			a.byAction[action] = append(a.byAction[action], p)
+// reindexed is the agent with p, new or changed, found by the actions it names.
+// Of the revoked permissions of an action only the newest is: it is what a
+// denial tells of, and a passport that has seen thousands of short ones must
+// not get slower by each.
+func (a Agent) reindexed(p *Permission) Agent {
+	a.byAction = maps.Clone(a.byAction)
+	if a.byAction == nil {
+		a.byAction = map[Action][]*Permission{}
+	}
+	for _, action := range p.Terms.named() {
+		var kept []*Permission
+		placed := false
+		for _, old := range a.byAction[action] {
+			switch {
+			case old.ID == p.ID: // it was revoked where it stood
+				kept, placed = append(kept, p), true
+			case old.Revoked.IsZero() || p.Revoked.IsZero():
+				kept = append(kept, old)
+			}
+		}
+		if !placed {
+			kept = append(kept, p)
+		}
+		a.byAction[action] = kept
+	}
+	return a
+}
+
+// unindexed is the agent with p not found by any action.
+func (a Agent) unindexed(p *Permission) Agent {
+	a.byAction = maps.Clone(a.byAction)
+	for _, action := range p.Terms.named() {
+		a.byAction[action] = slices.DeleteFunc(slices.Clone(a.byAction[action]), func(old *Permission) bool { return old.ID == p.ID })
+		if len(a.byAction[action]) == 0 {
+			delete(a.byAction, action)
 		}
 	}
 	return a

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -204,6 +205,21 @@ func TestAgentFold(t *testing.T) {
 		}
 		if p, _ := after.Permission("perm_buy"); p.Revoked.IsZero() || p.Version != 3 {
 			t.Errorf("got revoked %v at version %d, want so at 3", p.Revoked, p.Version)
+		}
+	})
+	t.Run("thousands of permissions that came and went cost a decision nothing", func(t *testing.T) {
+		t.Parallel()
+		events := []Event{registered, buying}
+		for i := range 2000 {
+			id := PermissionID(fmt.Sprintf("perm_%d", i))
+			events = append(events, PermissionGranted{PermissionID: id, Terms: buying.Terms}, PermissionRevoked{PermissionID: id})
+		}
+		a := givenAgent(events...)
+		if got := len(a.byAction["purchase"]); got != 2 {
+			t.Errorf("got %d permissions to look at, want the active one and the newest revoked", got)
+		}
+		if _, ok := a.Permission("perm_0"); !ok || len(a.Permissions) != 2001 {
+			t.Errorf("got %d permissions, want all of them to be known", len(a.Permissions))
 		}
 	})
 	t.Run("a replaced permission is the newest", func(t *testing.T) {

@@ -115,9 +115,11 @@ func (e *evaluation) blocked(active []*Permission) bool {
 	return found
 }
 
-// outside reports whether the request is certainly not in p's scope.
+// outside reports whether the request is certainly not in p's scope. A resource
+// it doesn't name could be any; a vendor in its place would let whoever wants to
+// be outside name one.
 func (e *evaluation) outside(p *Permission) bool {
-	if target := e.target(); p.rules.resource != nil && target != "" && plainTarget(target) && !anyMatch(p.rules.resource, target) {
+	if r := e.req.Resource; p.rules.resource != nil && r != "" && plainTarget(r) && !anyMatch(p.rules.resource, r) {
 		return true
 	}
 	if p.rules.vendors == nil || e.req.Vendor == "" {

@@ -81,6 +81,7 @@ func TestEvaluate(t *testing.T) {
 		{"a block of this resource", may(repo, block(Patterns{"github.com/acme/*"})), Ask{Action: "open", Resource: "github.com/acme/site"}, ActionBlocked, "perm_2"},
 		{"a block of another resource", may(repo, block(Patterns{"s3://backup/**"})), Ask{Action: "open", Resource: "github.com/acme/site"}, Allowed, "perm_1"},
 		{"a block of some resource, and a request that names none", may(Terms{Action: "open"}, block(Patterns{"s3://backup/**"})), Ask{Action: "open"}, ActionBlocked, "perm_2"},
+		{"a block of some resource, and a request that names a vendor in its place", may(Terms{Action: "open"}, block(Patterns{"s3://backup/**"})), Ask{Action: "open", Vendor: "anything.com"}, ActionBlocked, "perm_2"},
 		{"a block of a resource, and one in disguise", may(Terms{Action: "open"}, block(Patterns{"s3://backup/**"})), Ask{Action: "open", Resource: "s3://x/../backup/y"}, ActionBlocked, "perm_2"},
 		{"a block of another vendor", may(Terms{Action: "open"}, Terms{BlockedActions: []Action{"open"}, Vendors: Patterns{"evil.com"}}), Ask{Action: "open", Vendor: "acme.com"}, Allowed, "perm_1"},
 		{"a block of a vendor, and one that can't be read", may(Terms{Action: "open"}, Terms{BlockedActions: []Action{"open"}, Vendors: Patterns{"evil.com"}}), Ask{Action: "open", Vendor: "evil.com/"}, ActionBlocked, "perm_2"},

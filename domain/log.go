@@ -46,7 +46,8 @@ type LogStatus struct {
 	// Followed reports that the follower of this process has been handed
 	// everything it follows up to Head.
 	Followed bool
-	// Clock is the log's own time, read between Asked and Answered.
+	// Clock is the log's own time. It was read between Asked and Answered by
+	// this node's clock, which it is compared with.
 	Clock           time.Time
 	Asked, Answered time.Time
 }

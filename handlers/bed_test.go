@@ -36,6 +36,8 @@ type node struct {
 	passports *projections.Passports
 	// offset is how far the node's clock is off, in nanoseconds.
 	offset atomic.Int64
+	// blind makes the log not say where it stands.
+	blind atomic.Bool
 	// sick makes the server under the log report that it is.
 	sick atomic.Bool
 }
@@ -66,7 +68,7 @@ func (b *bed) node() *node {
 	n := &node{bed: b, log: b.log.Join(), passports: &projections.Passports{}}
 	now := func() time.Time { return time.Now().Add(time.Duration(n.offset.Load())) }
 	n.gate = &handlers.Gate{
-		Log: n.log, Now: now, Every: 250 * time.Millisecond, MostLag: 5 * time.Second, MostSkew: 2 * time.Second,
+		Log: clocked{n, now}, Now: now, Every: 250 * time.Millisecond, MostLag: 5 * time.Second, MostSkew: 2 * time.Second,
 		Logs: slog.New(slog.DiscardHandler),
 		Healthy: func() error {
 			if n.sick.Load() {
@@ -86,11 +88,30 @@ func (b *bed) node() *node {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
-	parts.Go(func() { _ = n.log.Follow(ctx, 0, 0, n.passports.Followed) })
+	parts.Go(func() { _ = n.log.Follow(ctx, 0, 0, n.passports.Apply) })
 	parts.Go(func() { _ = n.gate.Run(ctx) })
 	b.t.Cleanup(func() { stop(); parts.Wait() })
 	time.Sleep(time.Second) // in the bubble; the gate has looked
 	return n
+}
+
+// clocked asks the log by the node's clock.
+type clocked struct {
+	*node
+	now func() time.Time
+}
+
+func (c clocked) Partitions() int               { return c.log.Partitions() }
+func (c clocked) Epoch(partition uint16) uint32 { return c.log.Epoch(partition) }
+
+func (c clocked) Status(ctx context.Context, partition uint16) (domain.LogStatus, error) {
+	if c.blind.Load() {
+		return domain.LogStatus{}, errBroken
+	}
+	asked := c.now()
+	s, err := c.log.Status(ctx, partition)
+	s.Asked, s.Answered = asked, c.now()
+	return s, err
 }
 
 // audit proves what the log holds at the end of every test.

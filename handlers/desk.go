@@ -139,7 +139,8 @@ func (d *Desk) verifyFor(ctx context.Context, c Caller, body []byte) (domain.Rec
 	return d.Verify(ctx, c.Hash, &ask)
 }
 
-// PreviewFor previews for a caller: an agent its own, a member any of the account.
+// PreviewFor previews for a caller: an agent its own, a member any of the
+// account. It goes by what is known here and reads nothing.
 func (d *Desk) PreviewFor(ctx context.Context, c Caller, body []byte) (PreviewView, error) {
 	var ask domain.Ask
 	if err := Decode(body, &ask); err != nil {
@@ -163,14 +164,13 @@ func (d *Desk) PreviewFor(ctx context.Context, c Caller, body []byte) (PreviewVi
 }
 
 // PassportFor is the caller's own passport.
-func (d *Desk) PassportFor(c Caller) (PassportView, error) {
+func (d *Desk) PassportFor(ctx context.Context, c Caller) (PassportView, error) {
 	s, err := c.AsAgent()
 	if err != nil {
 		return PassportView{}, err
 	}
-	agent := d.Verifier.Passports.Agent(s)
-	if err := agent.Fault(); err != nil {
-		return PassportView{}, Unreadable(err)
+	if err := d.Still(ctx, c); err != nil {
+		return PassportView{}, err
 	}
-	return ViewPassport(agent, d.Verifier.Now()), nil
+	return ViewPassport(d.Identifier.Passports.Agent(s), d.Verifier.Now()), nil
 }

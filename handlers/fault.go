@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"errors"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -17,6 +19,9 @@ type Fault struct {
 	// Retry is how long to wait, or 0.
 	Retry time.Duration
 }
+
+// RetryAfter is Retry in whole seconds, as the header of that name has it.
+func (f Fault) RetryAfter() string { return strconv.Itoa(int(math.Ceil(f.Retry.Seconds()))) }
 
 // FaultOf is how an error is shown. One that is no rule's is ours: it is shown
 // as the permission layer being unavailable, and its text is not shown.

@@ -37,6 +37,7 @@ type Gate struct {
 
 	partitions []partitionState // made by Run, before anything reads them
 	started    atomic.Bool
+	draining   atomic.Bool
 	stopping   atomic.Bool
 	unhealthy  atomic.Pointer[string]
 }
@@ -46,8 +47,10 @@ type partitionState struct {
 	// current is when, by this node's clock, all the log held was known here;
 	// in nanoseconds, 0 for never.
 	current atomic.Int64
-	// skew is how much this node's clock is ahead of the log's, in nanoseconds.
-	skew atomic.Int64
+	// skew is how much this node's clock is ahead of the log's, in nanoseconds,
+	// and compared when that was found, on a clock that can't be set.
+	skew     atomic.Int64
+	compared atomic.Pointer[time.Time]
 	// seen is the head that was known to be folded.
 	seen atomic.Uint64
 }
@@ -61,7 +64,8 @@ func (g *Gate) Run(ctx context.Context) error {
 	for first := true; ; first = false {
 		current := true
 		for p := range g.partitions {
-			current = g.look(ctx, uint16(p)) && current
+			_, known := g.look(ctx, uint16(p))
+			current = current && known
 		}
 		g.health(ctx)
 		wait := ticker.C
@@ -79,32 +83,32 @@ func (g *Gate) Run(ctx context.Context) error {
 
 // look asks the log where one partition stands, and reports whether everything
 // it holds is known here.
-func (g *Gate) look(ctx context.Context, partition uint16) bool {
+func (g *Gate) look(ctx context.Context, partition uint16) (domain.LogStatus, bool) {
 	ctx, cancel := context.WithTimeout(ctx, max(g.Every, time.Second))
 	defer cancel()
-	asked := g.Now()
 	s, err := g.Log.Status(ctx, partition)
 	if err != nil {
 		g.Logs.DebugContext(ctx, "log status", slog.Int("partition", int(partition)), slog.Any("error", err))
-		return false
+		return domain.LogStatus{}, false
 	}
 	state := &g.partitions[partition]
-	state.skew.Store(int64(skew(asked, s.Clock, g.Now())))
+	state.skew.Store(int64(skew(s)))
+	state.compared.Store(&s.Answered)
 	if s.Followed {
 		state.seen.Store(max(state.seen.Load(), s.Head))
-		state.current.Store(asked.UnixNano())
+		state.current.Store(s.Asked.UnixNano())
 	}
-	return s.Followed
+	return s, s.Followed
 }
 
 // skew is how far this node's clock is ahead of the log's. The log read its own
 // between two readings of ours, so what lies between them is no skew.
-func skew(asked, clock, answered time.Time) time.Duration {
+func skew(s domain.LogStatus) time.Duration {
 	switch {
-	case clock.Before(asked):
-		return asked.Sub(clock)
-	case clock.After(answered):
-		return answered.Sub(clock)
+	case s.Clock.Before(s.Asked):
+		return s.Asked.Sub(s.Clock)
+	case s.Clock.After(s.Answered):
+		return s.Answered.Sub(s.Clock)
 	}
 	return 0
 }
@@ -122,6 +126,9 @@ func (g *Gate) health(ctx context.Context) {
 	text := "the log's server is not healthy"
 	g.unhealthy.Store(&text)
 }
+
+// Drain makes the node not ready for callers, while those it has are answered.
+func (g *Gate) Drain() { g.draining.Store(true) }
 
 // Stop makes the node decide nothing more.
 func (g *Gate) Stop() { g.stopping.Store(true) }
@@ -145,6 +152,9 @@ func (g *Gate) MayDecide() error {
 		if skew := time.Duration(g.partitions[p].skew.Load()); skew.Abs() > g.MostSkew {
 			return fmt.Errorf("its clock is off by %s from the log's; set it right", skew.Round(time.Millisecond))
 		}
+		if at := g.partitions[p].compared.Load(); at == nil || g.Now().Sub(*at) > mostBlind {
+			return errBlind
+		}
 	}
 	return nil
 }
@@ -152,12 +162,21 @@ func (g *Gate) MayDecide() error {
 var (
 	errStopping = errors.New("it is shutting down")
 	errReading  = errors.New("it is still reading the log")
+	errBlind    = errors.New("it can't compare its clock with the log's")
 )
+
+// mostBlind is how long a clock is trusted without being compared with the
+// log's. The fence does not cover time: a clock that was set back would allow
+// by what has expired.
+const mostBlind = 5 * time.Second
 
 // IsReady says why callers should not be sent here now, or nil.
 func (g *Gate) IsReady() error {
 	if err := g.MayDecide(); err != nil {
 		return err
+	}
+	if g.draining.Load() {
+		return errStopping
 	}
 	if lag := g.Lag(); lag > g.MostLag {
 		return fmt.Errorf("what it knows of the log is %s old", lag.Round(time.Millisecond))
@@ -203,8 +222,12 @@ func (g *Gate) CatchUp(ctx context.Context, p domain.Position) error {
 	ctx, cancel := context.WithTimeout(ctx, mostWait)
 	defer cancel()
 	for pause := time.Millisecond; g.partitions[p.Partition].seen.Load() < p.Seq; pause *= 2 {
-		if g.look(ctx, p.Partition) && g.partitions[p.Partition].seen.Load() >= p.Seq {
+		s, known := g.look(ctx, p.Partition)
+		if known && s.Head >= p.Seq {
 			return nil
+		}
+		if known { // a position comes from a packet, so what it names was there before
+			return errors.New("the log does not reach that far")
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return fmt.Errorf("not seen within %s", mostWait)

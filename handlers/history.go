@@ -53,9 +53,9 @@ func (q *DecisionQuery) matches(r domain.Recorded) bool {
 }
 
 const (
-	// clockSlack is how far a record's own time and the log's may lie apart: the
+	// ClockSlack is how far a record's own time and the log's may lie apart: the
 	// bound on a node's clock, and the time an append may take.
-	clockSlack = 10 * time.Second
+	ClockSlack = 10 * time.Second
 	// mostScanned bounds the work of one page. A page that reaches it is
 	// short, and its cursor goes on from there.
 	mostScanned = 200_000
@@ -106,7 +106,7 @@ func (h *History) cursor(partition uint16, through, floor uint64) string {
 func (h *History) bounds(ctx context.Context, partition uint16, q DecisionQuery) (floor, through uint64, err error) {
 	floor = 1
 	if !q.Since.IsZero() {
-		if floor, err = h.Log.SeqAt(ctx, partition, q.Since.Add(-clockSlack)); err != nil {
+		if floor, err = h.Log.SeqAt(ctx, partition, q.Since.Add(-ClockSlack)); err != nil {
 			return 0, 0, unavailable(err, "the log could not be read; try again")
 		}
 	}
@@ -118,7 +118,7 @@ func (h *History) bounds(ctx context.Context, partition uint16, q DecisionQuery)
 		return floor, p.Seq, nil
 	}
 	if !q.Until.IsZero() {
-		after, err := h.Log.SeqAt(ctx, partition, q.Until.Add(clockSlack))
+		after, err := h.Log.SeqAt(ctx, partition, q.Until.Add(ClockSlack))
 		if err != nil {
 			return 0, 0, unavailable(err, "the log could not be read; try again")
 		}
@@ -145,7 +145,7 @@ func (h *History) Find(ctx context.Context, s domain.Stream, id domain.RequestID
 	}
 	at := ulid.Time(made.Time())
 	// Clocks rarely differ, so look close by first.
-	for _, slack := range []time.Duration{50 * time.Millisecond, clockSlack} {
+	for _, slack := range []time.Duration{50 * time.Millisecond, ClockSlack} {
 		r, err := h.between(ctx, s, id, at.Add(-slack), at.Add(slack))
 		if err != nil || r.Event != nil {
 			return r, err
@@ -196,7 +196,7 @@ func (h *History) Tail(ctx context.Context, q DecisionQuery, yield func(domain.R
 	}
 	from := status.Head + 1
 	if !q.Since.IsZero() {
-		if from, err = h.Log.SeqAt(ctx, partition, q.Since.Add(-clockSlack)); err != nil {
+		if from, err = h.Log.SeqAt(ctx, partition, q.Since.Add(-ClockSlack)); err != nil {
 			return unavailable(err, "the log could not be read; try again")
 		}
 	}

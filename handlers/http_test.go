@@ -559,8 +559,18 @@ func TestManagingThroughFaults(t *testing.T) {
 				t.Errorf("failed %s it wrote: got %d permissions more, want 1", name, got-before)
 			}
 		}
-		release := n.log.HoldAfter()
+		// Written, but not known to last: the one who wrote it is not told that it
+		// is done, and neither is one who asks for the same again.
+		n.log.FailSettle(errBroken)
+		fail = true
+		n.log.AfterAppend(once)
 		w.must(503, "POST", "/v1/agents/agent_ollie/disable", b.token, `{}`)
+		n.log.AfterAppend(nil)
+		w.must(503, "POST", "/v1/agents/agent_ollie/disable", b.token, `{}`)
+		n.log.FailSettle(nil)
+		w.must(200, "POST", "/v1/agents/agent_ollie/disable", b.token, `{}`)
+		release := n.log.HoldAfter()
+		w.must(503, "POST", "/v1/agents/agent_ollie/enable", b.token, `{}`)
 		release()
 	})
 }

@@ -58,7 +58,9 @@ func Bearer(header string) (domain.TokenHash, error) {
 
 // Identify finds the caller with this credential. For a member it looks at the
 // log, not only at what is folded here: rights taken away on another node are
-// gone here too.
+// gone here too, as soon as the log's leader has them. An agent's key is judged
+// as it is known here, since what it is used for most is judged again by the
+// fence; see [Identifier.Still] for the rest.
 func (i *Identifier) Identify(ctx context.Context, hash domain.TokenHash) (Caller, error) {
 	if s, ok := i.Passports.ByKey(hash); ok {
 		return Caller{Hash: hash, Agent: s}, nil
@@ -79,4 +81,24 @@ func (i *Identifier) Identify(ctx context.Context, hash domain.TokenHash) (Calle
 		return Caller{}, ErrCredential
 	}
 	return Caller{Hash: hash, Member: Member{Account: account, Member: m}}, nil
+}
+
+// Still returns an error unless the caller's credential is good by what the log
+// holds now.
+func (i *Identifier) Still(ctx context.Context, c Caller) error {
+	if !c.IsAgent() {
+		_, err := i.Identify(ctx, c.Hash)
+		return err
+	}
+	if err := catchUp(ctx, i.Log, i.Passports, c.Agent); err != nil {
+		return err
+	}
+	agent := i.Passports.Agent(c.Agent)
+	if err := agent.Fault(); err != nil {
+		return Unreadable(err)
+	}
+	if !agent.Key.Equal(c.Hash) {
+		return ErrCredential
+	}
+	return nil
 }

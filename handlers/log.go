@@ -25,6 +25,10 @@ type Log interface {
 	Load(ctx context.Context, s domain.Stream, after uint64) ([]domain.Recorded, error)
 	// Read reads the event at a position, or returns [domain.ErrNotRecorded].
 	Read(ctx context.Context, p domain.Position) (domain.Recorded, error)
+	// Settle returns when all that can be read is as durable as what Append
+	// acknowledges. What another append wrote, or one of ours whose fate is not
+	// known, can be read before it is.
+	Settle(ctx context.Context) error
 	// Partitions is how many partitions the accounts are spread over.
 	Partitions() int
 }

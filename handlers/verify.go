@@ -176,7 +176,11 @@ func (v *Verifier) earlier(ctx context.Context, s domain.Stream, key domain.Toke
 	if err := v.refold(ctx, s, 0); err != nil {
 		return domain.Recorded{}, err
 	}
-	if !v.Passports.Agent(s).Key.Equal(key) {
+	agent := v.Passports.Agent(s)
+	if err := agent.Fault(); err != nil {
+		return domain.Recorded{}, Unreadable(err)
+	}
+	if !agent.Key.Equal(key) {
 		return domain.Recorded{}, ErrCredential
 	}
 	r, err := v.Log.Read(ctx, p)

@@ -81,6 +81,11 @@ func TestVerifyFailsClosed(t *testing.T) {
 			time.Sleep(time.Second)
 			return func() { n.log.Skew(0); time.Sleep(time.Second) }
 		}},
+		{name: "the clocks can't be compared any more", breaks: func(n *node) func() {
+			n.blind.Store(true)
+			time.Sleep(10 * time.Second)
+			return func() { n.blind.Store(false); time.Sleep(time.Second) }
+		}},
 		{name: "the log's server is not healthy", breaks: func(n *node) func() {
 			n.sick.Store(true)
 			time.Sleep(time.Second)

@@ -37,10 +37,8 @@ func execute[S any](
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
 	var zero S
-	var mine struct { // an event of ours whose fate is not known
-		id   domain.EventID
-		last uint64
-	}
+	id := domain.EventID(domain.EventPrefix + newULID(w.Now())) // of whichever attempt is recorded
+	since := version(w.Passports, a.stream)
 	for attempt := range attempts {
 		if attempt > 1 {
 			pause := time.Duration(attempt) * time.Millisecond
@@ -48,56 +46,64 @@ func execute[S any](
 				return zero, unavailable(err, unknownOutcome)
 			}
 		}
-		// The follower may have folded our event meanwhile, so it is looked for
-		// from where it was appended on, not from what is known now.
-		since := version(w.Passports, a.stream)
-		if mine.id != "" {
-			since = mine.last
-		}
+		// An attempt whose fate is unknown is looked for from where the first was
+		// made, not from what is known now: the follower may have folded it.
 		recorded := false
 		if err := refold(ctx, w.Log, w.Passports, a.stream, since, func(r domain.Recorded) {
-			recorded = recorded || mine.id != "" && r.ID == mine.id
+			recorded = recorded || r.ID == id
 		}); err != nil {
 			return zero, err
 		}
-		before, version, err := state()
-		if err != nil || recorded {
-			return before, err
+		before, last, err := state()
+		if err != nil {
+			return zero, err
+		}
+		if recorded {
+			return before, w.settle(ctx)
 		}
 		events, err := decide(before)
-		if err != nil || len(events) == 0 {
-			return before, err
+		if err != nil {
+			return zero, err
 		}
-		record := w.record(a, events)
-		receipt, err := w.Log.Append(ctx, version, record, string(record.ID))
+		if len(events) == 0 {
+			return before, w.settle(ctx)
+		}
+		record := w.record(a, id, events)
+		receipt, err := w.Log.Append(ctx, last, record, string(id))
 		switch {
-		case errors.Is(err, domain.ErrMoved):
-			continue
+		case errors.Is(err, domain.ErrMoved), err == nil && receipt.Duplicate:
+			continue // in the latter case an earlier attempt was recorded, and is found now
+		case err != nil && ctx.Err() != nil:
+			return zero, unavailable(err, unknownOutcome)
 		case err != nil:
-			if ctx.Err() != nil {
-				return zero, unavailable(err, unknownOutcome)
-			}
-			mine.id, mine.last = record.ID, version
 			continue
 		}
-		_ = w.Passports.Apply(domain.Recorded{Record: record, Position: receipt.Position, Last: version}, nil) // is always nil
+		_ = w.Passports.Apply(domain.Recorded{Record: record, Position: receipt.Position, Last: last}, nil) // is always nil
 		after, _, err := state()
 		return after, err
 	}
 	return zero, unavailable(domain.ErrMoved, unknownOutcome)
 }
 
+// settle makes sure that what is answered from the log, and was not appended by
+// this act a moment ago, lasts as long as if it had been.
+func (w *Writer) settle(ctx context.Context) error {
+	if err := w.Log.Settle(ctx); err != nil {
+		return unavailable(err, unknownOutcome)
+	}
+	return nil
+}
+
 const unknownOutcome = "the change could not be confirmed in time; read what is there before you repeat it"
 
 // record makes the record of a command's event. Every command makes one, which
 // is what lets an append be all or nothing without a transaction.
-func (w *Writer) record(a act, events []domain.Event) domain.Record {
+func (w *Writer) record(a act, id domain.EventID, events []domain.Event) domain.Record {
 	if len(events) != 1 {
 		panic("a command makes one event")
 	}
-	now := w.Now().UTC().Round(0)
 	return domain.Record{
-		ID: domain.EventID(domain.EventPrefix + newULID(now)), At: now, Actor: a.by,
+		ID: id, At: w.Now().UTC().Round(0), Actor: a.by,
 		Account: a.stream.Account, Agent: a.stream.Agent, Cause: a.cause, Event: events[0],
 	}
 }

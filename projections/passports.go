@@ -23,7 +23,6 @@ type Passports struct {
 	accounts map[domain.AccountID]*account
 	keys     map[domain.TokenHash]domain.Stream
 	tokens   map[domain.TokenHash]memberRef
-	folded   map[uint16]uint64
 }
 
 type account struct {
@@ -55,24 +54,6 @@ func (p *Passports) Apply(r domain.Recorded, err error) error {
 	} else {
 		p.foldAgent(r)
 	}
-	return nil
-}
-
-// Followed is [Passports.Apply] for the follower of the log: it also remembers
-// how far the partition has been folded.
-func (p *Passports) Followed(r domain.Recorded, err error) error {
-	_ = p.Apply(r, err) // is always nil
-	at := r.Position
-	var unreadable *domain.Unreadable
-	if errors.As(err, &unreadable) {
-		at = unreadable.Position
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.folded == nil {
-		p.folded = map[uint16]uint64{}
-	}
-	p.folded[at.Partition] = max(p.folded[at.Partition], at.Seq)
 	return nil
 }
 
@@ -200,6 +181,12 @@ func (p *Passports) ByToken(token domain.TokenHash) (domain.AccountID, domain.Me
 
 // Agents is every agent of an account that was registered, by id.
 func (p *Passports) Agents(id domain.AccountID) []*domain.Agent {
+	agents := p.unsorted(id)
+	slices.SortFunc(agents, func(a, b *domain.Agent) int { return cmp.Compare(a.ID, b.ID) })
+	return agents
+}
+
+func (p *Passports) unsorted(id domain.AccountID) []*domain.Agent {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	acct := p.accounts[id]
@@ -212,15 +199,7 @@ func (p *Passports) Agents(id domain.AccountID) []*domain.Agent {
 			agents = append(agents, a)
 		}
 	}
-	slices.SortFunc(agents, func(a, b *domain.Agent) int { return cmp.Compare(a.ID, b.ID) })
 	return agents
-}
-
-// Folded is the sequence of the newest event the follower has handed over.
-func (p *Passports) Folded(partition uint16) uint64 {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	return p.folded[partition]
 }
 
 // Size is how many agents and accounts are known.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/infra/embedded"
 )
 
@@ -137,6 +138,9 @@ func (c *serveConfig) validate() error {
 		if d < 100*time.Millisecond {
 			bad("--%s %s is too short; use 100ms or more", name, d)
 		}
+	}
+	if c.VerifyTimeout+c.MaxSkew > handlers.ClockSlack {
+		bad("--verify-timeout %s and --max-skew %s are together more than %s, the time within which a decision is looked for in the log; lower one", c.VerifyTimeout, c.MaxSkew, handlers.ClockSlack)
 	}
 	for name, n := range map[string]int{
 		"rate-agent": c.RateAgent, "rate-member": c.RateMember, "rate-address": c.RateAddress, "rate-failures": c.RateFailures,

@@ -165,7 +165,8 @@ func (n *node) open(ctx context.Context) error {
 	defer cancel()
 	log, err := natslog.Open(ctx, natslog.Config{
 		Conn: n.broker.conn, Bulk: n.broker.bulk, Partitions: n.cfg.Partitions, Replicas: n.cfg.Replicas,
-		DedupeWindow: n.cfg.DedupeWindow, Barrier: n.broker.barrier, FirstAccount: firstAccount(n.cfg.Partitions), Logger: n.logs,
+		DedupeWindow: n.cfg.DedupeWindow, Barrier: n.broker.barrier, FirstAccount: firstAccount(n.cfg.Partitions),
+		Now: time.Now, Logger: n.logs,
 	})
 	if err != nil {
 		return err
@@ -191,15 +192,22 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 	defer stopCallers(nil)
 
 	var reading, serving sync.WaitGroup
+	var drained [2]error // how the two that answer callers ended
 	for p := range n.log.Partitions() {
 		reading.Go(func() {
-			err := n.log.Follow(readers, uint16(p), 0, n.passports.Followed)
+			err := n.log.Follow(readers, uint16(p), 0, n.passports.Apply)
 			stopCallers(unlessDone(readers, err, "follow the log"))
 		})
 	}
 	reading.Go(func() { stopCallers(unlessDone(readers, n.gate.Run(readers), "watch the log")) })
-	serving.Go(func() { stopCallers(n.serveHTTP(callers, listener)) })
-	serving.Go(func() { stopCallers(n.serveNATS(callers)) })
+	for i, serve := range []func(context.Context) error{
+		func(ctx context.Context) error { return n.serveHTTP(ctx, listener) }, n.serveNATS,
+	} {
+		serving.Go(func() {
+			drained[i] = serve(callers)
+			stopCallers(drained[i])
+		})
+	}
 	serving.Go(func() {
 		if err := n.welcome(callers, listener.Addr(), ownerToken, out); err != nil && callers.Err() == nil {
 			stopCallers(err)
@@ -208,6 +216,7 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 
 	<-callers.Done()
 	n.logs.InfoContext(ctx, "stopping")
+	n.gate.Drain()
 	serving.Wait()
 	n.gate.Stop()
 	stopReaders(nil)
@@ -215,7 +224,7 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 	if err := context.Cause(callers); !errors.Is(err, context.Canceled) {
 		return err
 	}
-	return nil
+	return errors.Join(drained[:]...)
 }
 
 // unlessDone is the error of a part that ended before it was told to.
@@ -238,6 +247,7 @@ func (n *node) serveHTTP(ctx context.Context, listener net.Listener) error {
 		Handler:           n.routes(httpapi.New(stopping, n.desk, n.logs).Handler()),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second, // a stream moves its own deadline
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(n.logs.Handler(), slog.LevelWarn),

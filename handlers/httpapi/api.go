@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"math"
 	"mime"
 	"net"
 	"net/http"
@@ -27,11 +26,15 @@ type API struct {
 	// stopping ends answers that would otherwise go on for ever.
 	stopping context.Context
 	mux      http.ServeMux
+
+	mu sync.Mutex
+	// streams is guarded by mu: how many answers that don't end each credential has.
+	streams map[domain.TokenHash]int
 }
 
 // New makes the API of a desk. Streaming answers end when stopping is done.
 func New(stopping context.Context, desk *handlers.Desk, logs *slog.Logger) *API {
-	a := &API{desk: desk, logs: logs, stopping: stopping}
+	a := &API{desk: desk, logs: logs, stopping: stopping, streams: map[domain.TokenHash]int{}}
 	for pattern, serve := range routes() {
 		a.mux.Handle(pattern, a.serve(serve))
 	}
@@ -162,7 +165,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		a.desk.Faults.Tell(r.Context(), "http", err)
 	}
 	if f.Retry > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.Retry.Seconds()))))
+		w.Header().Set("Retry-After", f.RetryAfter())
 	}
 	if f.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="behalf"`)

@@ -24,6 +24,9 @@ func (c *call) scope() domain.Stream {
 }
 
 func decision(c *call) error {
+	if err := c.Still(c.r.Context(), c.caller); err != nil {
+		return err
+	}
 	r, err := c.Find(c.r.Context(), c.scope(), domain.RequestID(c.r.PathValue("request")))
 	if err != nil {
 		return err
@@ -43,6 +46,9 @@ func decisions(c *call) error {
 	}
 	q, err := c.decisionQuery(values)
 	if err != nil {
+		return err
+	}
+	if err := c.Still(c.r.Context(), c.caller); err != nil {
 		return err
 	}
 	switch values.Get("follow") {
@@ -115,8 +121,35 @@ func timeOf(values url.Values, name string) (time.Time, error) {
 // notice when the other has gone.
 const heartbeat = 10 * time.Second
 
-// follow streams decisions as they are recorded, one JSON object a line.
+// mostStreams bounds the streams one credential can have open: each costs the
+// log a reader.
+const mostStreams = 8
+
+// enter counts a stream in, and returns what counts it out.
+func (a *API) enter(credential domain.TokenHash) (leave func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.streams[credential] >= mostStreams {
+		return nil, domain.Reject(domain.RateLimited, "this credential follows %d streams already; end one first", mostStreams)
+	}
+	a.streams[credential]++
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.streams[credential]--; a.streams[credential] == 0 {
+			delete(a.streams, credential)
+		}
+	}, nil
+}
+
+// follow streams decisions as they are recorded, one JSON object a line, for as
+// long as the caller's credential is good.
 func (c *call) follow(q handlers.DecisionQuery) error {
+	leave, err := c.api.enter(c.caller.Hash)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, cancel := context.WithCancel(c.r.Context())
 	defer cancel()
 	defer context.AfterFunc(c.api.stopping, cancel)()
@@ -129,8 +162,11 @@ func (c *call) follow(q handlers.DecisionQuery) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { out.beat(ctx, cancel) })
-	err := c.Tail(ctx, q, func(r domain.Recorded) error {
+	wg.Go(func() {
+		defer cancel()
+		out.beat(ctx, func() error { return c.Still(ctx, c.caller) })
+	})
+	err = c.Tail(ctx, q, func(r domain.Recorded) error {
 		packet, err := handlers.EncodePacket(nil, r)
 		if err != nil {
 			return err
@@ -169,7 +205,9 @@ func (l *lines) write(line []byte) error {
 	return nil
 }
 
-func (l *lines) beat(ctx context.Context, stop func()) {
+// beat writes empty lines until the reader has gone or still says that it may
+// not read any more.
+func (l *lines) beat(ctx context.Context, still func() error) {
 	t := time.NewTicker(heartbeat)
 	defer t.Stop()
 	for {
@@ -177,8 +215,7 @@ func (l *lines) beat(ctx context.Context, stop func()) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			if l.write(nil) != nil {
-				stop()
+			if errors.Is(still(), handlers.ErrCredential) || l.write(nil) != nil {
 				return
 			}
 		}

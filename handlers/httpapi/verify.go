@@ -32,7 +32,7 @@ func preview(c *call) error {
 }
 
 func passport(c *call) error {
-	view, err := c.PassportFor(c.caller)
+	view, err := c.PassportFor(c.r.Context(), c.caller)
 	if err != nil {
 		return err
 	}
@@ -41,6 +41,9 @@ func passport(c *call) error {
 
 // me says whose credential this is.
 func me(c *call) error {
+	if err := c.Still(c.r.Context(), c.caller); err != nil {
+		return err
+	}
 	type view struct {
 		Kind      string           `json:"kind"`
 		ID        string           `json:"id"`

@@ -4,6 +4,7 @@ package natsapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -61,7 +62,7 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 	for name, op := range map[string]operation{"verify": verify, "preview": preview, "passport": passport} {
 		handle := micro.HandlerFunc(func(r micro.Request) { s.take(ctx, op, r) })
 		if err := group.AddEndpoint(name, handle); err != nil {
-			return nil, fmt.Errorf("add the NATS endpoint %s: %w", name, err)
+			return nil, errors.Join(fmt.Errorf("add the NATS endpoint %s: %w", name, err), s.Stop())
 		}
 	}
 	return s, nil
@@ -133,6 +134,9 @@ func (s *Service) fail(ctx context.Context, reply string, err error) {
 	answer := nats.NewMsg(reply)
 	answer.Header.Set(micro.ErrorHeader, f.Code)
 	answer.Header.Set(micro.ErrorCodeHeader, strconv.Itoa(f.Status))
+	if f.Retry > 0 {
+		answer.Header.Set("Retry-After", f.RetryAfter())
+	}
 	answer.Data = body
 	if err := s.Conn.PublishMsg(answer); err != nil {
 		s.Logs.WarnContext(ctx, "answer a request", slog.Any("error", err))
@@ -162,13 +166,13 @@ func preview(ctx context.Context, d *handlers.Desk, c handlers.Caller, body []by
 	return handlers.Encode(view)
 }
 
-func passport(_ context.Context, d *handlers.Desk, c handlers.Caller, body []byte) ([]byte, error) {
+func passport(ctx context.Context, d *handlers.Desk, c handlers.Caller, body []byte) ([]byte, error) {
 	if len(body) > 0 {
 		if err := handlers.Decode(body, &struct{}{}); err != nil {
 			return nil, err
 		}
 	}
-	view, err := d.PassportFor(c)
+	view, err := d.PassportFor(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -166,6 +166,7 @@ func (b *barrier) forget() {
 
 // sync makes durable what the streams hold now.
 func (b *barrier) sync() error {
+	holds := b.holds() // before the look at the files: what comes later may be missed there
 	tails, err := b.streams()
 	if err != nil {
 		return err
@@ -188,7 +189,7 @@ func (b *barrier) sync() error {
 			return nil
 		}
 	}
-	if b.holds() {
+	if holds {
 		return fmt.Errorf("the server holds messages, but there is no message block in %s: "+
 			"this version of it keeps them in another way, so what it acknowledges can't be synced", b.dir)
 	}

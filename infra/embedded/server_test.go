@@ -120,6 +120,41 @@ func TestAStreamThatIsNotRecoveredStopsTheStart(t *testing.T) {
 	refused(t, c, c.Dir, "backup")
 }
 
+// The server goes on acknowledging what it writes to a file that is not there
+// any more, until it needs the next one.
+func TestADirectoryThatIsPulledAwayShows(t *testing.T) {
+	t.Parallel()
+	for _, d := range []embedded.Durability{embedded.Fsync, embedded.OS} {
+		t.Run(string(d), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s := mustStart(t, embedded.Config{Dir: dir, Durability: d})
+			js := mustJetStream(t, mustConnect(t, s.Connect))
+			mustCreate(t, js, "S")
+			mustPublish(t, js, "S", nil)
+			if err := s.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.RemoveAll(filepath.Join(dir, "jetstream", "$G", "streams", "S", "msgs")); err != nil {
+				t.Fatal(err)
+			}
+			mustPublish(t, js, "S", nil)
+			if err := s.Sync(t.Context()); (err == nil) != (d == embedded.OS) {
+				t.Errorf("sync: got error %v", err)
+			}
+			for err := error(nil); err == nil; {
+				ctx, stop := context.WithTimeout(t.Context(), time.Second)
+				_, err = js.Publish(ctx, "S", make([]byte, 100<<10))
+				stop()
+			}
+			if err := s.Healthy(); err == nil {
+				t.Error("healthy: got no error")
+			}
+			_ = s.Shutdown() // what it finds of the directory is of no interest
+		})
+	}
+}
+
 func refused(t *testing.T, c embedded.Config, mention ...string) {
 	t.Helper()
 	s, err := embedded.Start(c)

@@ -31,6 +31,10 @@ type Log interface {
 	// An event that can't be decoded ends it with [*domain.Unreadable].
 	Load(ctx context.Context, s domain.Stream, after uint64) ([]domain.Recorded, error)
 
+	// Settle returns when all that can be read is as durable as what Append
+	// acknowledges.
+	Settle(ctx context.Context) error
+
 	// Read reads the event at a position, or returns [domain.ErrNotRecorded].
 	Read(ctx context.Context, p domain.Position) (domain.Recorded, error)
 

@@ -17,7 +17,7 @@ type faults struct {
 	beforeAppend, afterAppend         func(domain.Record) error
 	beforeGate, afterGate, followGate chan struct{}
 	moved, missing                    int
-	loadErr, readErr                  error
+	loadErr, readErr, settleErr       error
 }
 
 // BeforeAppend makes each append call fail before it writes. An error of fail
@@ -62,6 +62,9 @@ func (l *Log) FailLoad(err error) { l.faults.set(func(f *faults) { f.loadErr = e
 
 // FailRead makes Read return err, until it is called with nil.
 func (l *Log) FailRead(err error) { l.faults.set(func(f *faults) { f.readErr = err }) }
+
+// FailSettle makes Settle return err, until it is called with nil.
+func (l *Log) FailSettle(err error) { l.faults.set(func(f *faults) { f.settleErr = err }) }
 
 // Skew sets the log's own clock off from the machine's, for all its clients.
 func (l *Log) Skew(by time.Duration) { l.data.skew.Store(int64(by)) }
@@ -153,4 +156,10 @@ func pass(ctx context.Context, gate <-chan struct{}) error {
 		}
 	}
 	return ctx.Err()
+}
+
+func (f *faults) settle() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.settleErr
 }

@@ -156,6 +156,9 @@ func (l *Log) Load(ctx context.Context, s domain.Stream, after uint64) ([]domain
 	return loaded, nil
 }
 
+// Settle has nothing to wait for: memory is as durable as this log gets.
+func (l *Log) Settle(context.Context) error { return l.faults.settle() }
+
 // Read reads the event at a position.
 func (l *Log) Read(ctx context.Context, at domain.Position) (domain.Recorded, error) {
 	if err := ctx.Err(); err != nil {

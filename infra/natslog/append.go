@@ -100,12 +100,19 @@ func (l *Log) append(ctx context.Context, p *partition, r domain.Record, at plac
 	if err != nil {
 		return domain.Receipt{}, err
 	}
-	if l.barrier != nil {
-		if err := l.barrier(ctx); err != nil {
-			return domain.Receipt{}, fmt.Errorf("make %d durable: %w", ack.Seq, err)
-		}
+	if err := l.Settle(ctx); err != nil {
+		return domain.Receipt{}, fmt.Errorf("make %d durable: %w", ack.Seq, err)
 	}
 	return domain.Receipt{Position: p.position(ack.Seq), Duplicate: ack.Duplicate}, nil
+}
+
+// Settle returns when all that can be read is as durable as what Append
+// acknowledges.
+func (l *Log) Settle(ctx context.Context) error {
+	if l.barrier == nil {
+		return nil
+	}
+	return l.barrier(ctx)
 }
 
 // publish sends the record once and waits for the answer.
@@ -195,7 +202,7 @@ func refused(err *jetstream.APIError) error {
 
 // newestNamed answers an append of a name that the newest event has.
 func (p *partition) newestNamed(ctx context.Context, at placed) (ack, error) {
-	newest, err := p.stream.GetLastMsgForSubject(ctx, at.guard)
+	newest, err := p.getNewest(ctx, at.guard)
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && newest.Header.Get(headerName) != at.name {
 		return ack{}, domain.ErrMoved
 	}

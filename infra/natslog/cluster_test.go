@@ -119,12 +119,15 @@ func leaderStops(t *testing.T, r *replicated) {
 	followed := make([][]domain.Recorded, len(nodes))
 	for i, l := range nodes {
 		wg.Go(func() {
-			_ = l.Follow(following, 0, 0, func(r domain.Recorded, err error) error {
+			err := l.Follow(following, 0, 0, func(r domain.Recorded, err error) error {
 				if n := len(followed[i]); n == 0 || r.Position.Seq > followed[i][n-1].Position.Seq {
 					followed[i] = append(followed[i], r)
 				}
 				return err
 			})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("follower %d: got %v, want %v", i, err, context.Canceled)
+			}
 		})
 	}
 

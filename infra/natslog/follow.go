@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -41,7 +40,11 @@ func (l *Log) Follow(ctx context.Context, partition uint16, after uint64, apply 
 			stop(l.read(ctx, p, section{from: f.handed.Load() + 1, filter: f.filter}, 0, func(it item) error {
 				one.Lock()
 				defer one.Unlock()
+				if ctx.Err() != nil { // the other one ended while this one waited
+					return context.Cause(ctx)
+				}
 				if err := apply(it.record, it.err); err != nil {
+					stop(err)
 					return err
 				}
 				f.handed.Store(it.seq)
@@ -86,7 +89,7 @@ const (
 // goes through the subjects of a block for each; where most are wanted, reading
 // all takes a fifth of the time.
 func (l *Log) dense(ctx context.Context, p *partition, after uint64) (head uint64) {
-	info, err := p.stream.Info(ctx)
+	info, err := p.info(ctx)
 	if err != nil || info.State.LastSeq < after+longCatchUp {
 		return 0
 	}
@@ -167,9 +170,9 @@ func (l *Log) Status(ctx context.Context, partition uint16) (domain.LogStatus, e
 	if err != nil {
 		return domain.LogStatus{}, fmt.Errorf("status: %w", err)
 	}
-	asked := time.Now()
-	info, err := p.stream.Info(ctx)
-	answered := time.Now()
+	asked := l.now()
+	info, err := p.info(ctx)
+	answered := l.now()
 	if err != nil {
 		return domain.LogStatus{}, fmt.Errorf("status of partition %d: %w", partition, err)
 	}
@@ -213,7 +216,7 @@ func (l *Log) sameLeader(ctx context.Context, p *partition, was *jetstream.Strea
 	if was.Cluster == nil || was.Config.Replicas == 1 {
 		return true, nil
 	}
-	now, err := p.stream.Info(ctx)
+	now, err := p.info(ctx)
 	if err != nil {
 		return false, err
 	}

@@ -48,8 +48,8 @@ func (l *Log) chain(ctx context.Context, p *partition, subject string, after uin
 	if err := connected(l.conn); err != nil {
 		return nil, err
 	}
-	m, err := p.stream.GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	m, err := l.newest(ctx, p, subject)
+	if errors.Is(err, domain.ErrNotRecorded) {
 		return nil, nil
 	}
 	var chain []*jetstream.RawStreamMsg
@@ -69,6 +69,20 @@ func (l *Log) chain(ctx context.Context, p *partition, subject string, after uin
 	return chain, err
 }
 
+// newest gets the newest message of a subject. Of replicated streams the leader
+// is asked: any server may answer a direct get, and one that lags would have a
+// command that changes nothing answered by what is no longer so.
+func (l *Log) newest(ctx context.Context, p *partition, subject string) (*jetstream.RawStreamMsg, error) {
+	if l.queue != nil {
+		return l.ask(ctx, p, question{Last: subject})
+	}
+	m, err := p.getNewest(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, domain.ErrNotRecorded
+	}
+	return m, err
+}
+
 // Read reads the record at a position, or returns [domain.ErrNotRecorded].
 func (l *Log) Read(ctx context.Context, at domain.Position) (domain.Recorded, error) {
 	p, err := l.partition(at.Partition)
@@ -85,14 +99,39 @@ func (l *Log) Read(ctx context.Context, at domain.Position) (domain.Recorded, er
 	return p.decode(m.Subject, m.Header, m.Data, m.Sequence, m.Time)
 }
 
+// requestTimeout bounds the wait for the answer to one request, whatever the
+// caller's limit. A cluster that is changing leaders may never answer it, and
+// answers the next one.
+const requestTimeout = 2 * time.Second
+
 // get gets the message at a sequence from any server that has it. One that lags
 // may not have it yet, so only the leader is believed when it says no.
 func (l *Log) get(ctx context.Context, p *partition, seq uint64) (*jetstream.RawStreamMsg, error) {
-	m, err := p.stream.GetMsg(ctx, seq)
+	m, err := p.getDirect(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return l.ask(ctx, p, question{Seq: seq})
 	}
 	return m, err
+}
+
+func (p *partition) getDirect(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return p.stream.GetMsg(ctx, seq)
+}
+
+// getNewest gets the newest message of a subject, which may not be the leader's.
+func (p *partition) getNewest(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return p.stream.GetLastMsgForSubject(ctx, subject)
+}
+
+// info asks the leader how the stream stands.
+func (p *partition) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return p.stream.Info(ctx)
 }
 
 // question is what the leader of a stream can be asked for: the message at a
@@ -119,7 +158,7 @@ type answer struct {
 
 // ask asks the leader of a stream for a message, or returns [domain.ErrNotRecorded].
 func (l *Log) ask(ctx context.Context, p *partition, q question) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	b, err := json.Marshal(q)
 	if err != nil {

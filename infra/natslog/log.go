@@ -44,6 +44,8 @@ type Config struct {
 	// ReadOnly opens a log that is there, whatever its partitions, and changes
 	// nothing. Only Conn, Bulk and Logger are looked at then.
 	ReadOnly bool
+	// Now is this node's clock, the machine's if nil.
+	Now func() time.Time
 	// Logger is told when a reader has to begin again, or nobody if nil.
 	Logger *slog.Logger
 }
@@ -85,6 +87,7 @@ type Log struct {
 	readOnly     bool
 	barrier      func(context.Context) error // or nil
 	queue        *queue                      // nil on a single server, where guarded appends don't collide
+	now          func() time.Time
 	logger       *slog.Logger
 }
 

@@ -83,7 +83,10 @@ func (o *opener) open(ctx context.Context) (*Log, error) {
 	if err := o.settlePartitions(ctx); err != nil {
 		return nil, err
 	}
-	l := &Log{conn: o.Conn, bulk: o.Bulk, readOnly: o.ReadOnly, barrier: o.Barrier, logger: o.Logger}
+	l := &Log{conn: o.Conn, bulk: o.Bulk, readOnly: o.ReadOnly, barrier: o.Barrier, now: o.Now, logger: o.Logger}
+	if l.now == nil {
+		l.now = time.Now
+	}
 	if l.logger == nil {
 		l.logger = slog.New(slog.DiscardHandler)
 	}

@@ -73,6 +73,12 @@ func TestAnotherNumberOfPartitionsIsRefused(t *testing.T) {
 
 func TestAStreamThatBreaksPromisesIsRefused(t *testing.T) {
 	t.Parallel()
+	sound := mustServe(t)
+	mustOpenConfig(t, sound.config(1))
+	stream, err := mustJetStream(t, sound.conn).Stream(t.Context(), "BEHALF")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for mention, change := range map[string]func(*jetstream.StreamConfig){
 		"deleted":              func(c *jetstream.StreamConfig) { c.DenyDelete = false },
 		"purged":               func(c *jetstream.StreamConfig) { c.DenyPurge = false },
@@ -92,20 +98,11 @@ func TestAStreamThatBreaksPromisesIsRefused(t *testing.T) {
 		"behalf-epoch":       func(c *jetstream.StreamConfig) { delete(c.Metadata, "behalf-epoch") },
 		"the first account":  func(c *jetstream.StreamConfig) { delete(c.Metadata, "behalf-first-account") },
 	} {
-		s := mustServe(t)
-		js := mustJetStream(t, s.conn)
-		mustOpenConfig(t, s.config(1))
-		stream, err := js.Stream(t.Context(), "BEHALF")
-		if err != nil {
-			t.Fatal(err)
-		}
 		c := stream.CachedInfo().Config
 		c.Metadata = maps.Clone(c.Metadata)
 		change(&c)
-		if err := js.DeleteStream(t.Context(), "BEHALF"); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := js.CreateStream(t.Context(), c); err != nil {
+		s := mustServe(t)
+		if _, err := mustJetStream(t, s.conn).CreateStream(t.Context(), c); err != nil {
 			t.Fatalf("%s: %v", mention, err)
 		}
 		refuses(t, s.config(1), mention)

@@ -18,8 +18,8 @@ func TestSubjects(t *testing.T) {
 		stream          domain.Stream
 		state, decision string
 	}{
-		{domain.Stream{Account: "a"}, "behalf.7.state.a", "behalf.7.decision.a.*"},
-		{domain.Stream{Account: "a", Agent: "b"}, "behalf.7.state.a.b", "behalf.7.decision.a.b"},
+		{domain.Stream{Account: "a"}, "behalf.7.account.a", "behalf.7.decision.a.*"},
+		{domain.Stream{Account: "a", Agent: "b"}, "behalf.7.agent.a.b", "behalf.7.decision.a.b"},
 	} {
 		state, err := s.state(c.stream)
 		decision, err2 := s.decision(c.stream)
@@ -37,8 +37,8 @@ func TestSubjects(t *testing.T) {
 
 func FuzzSubject(f *testing.F) {
 	for _, subject := range []string{
-		"behalf.7.state.a", "behalf.7.state.a.b", "behalf.7.decision.a.b", "behalf.7.decision.a.*", "behalf.7.state.>",
-		"behalf.7.decision.a", "behalf.7.state.a.b.c", "behalf.7.state.", "behalf.7.state..b", "behalf.8.state.a", "",
+		"behalf.7.account.a", "behalf.7.agent.a.b", "behalf.7.decision.a.b", "behalf.7.decision.a.*", "behalf.7.agent.>", "behalf.7.agent.a",
+		"behalf.7.decision.a", "behalf.7.agent.a.b.c", "behalf.7.account.a.b", "behalf.7.account.", "behalf.7.agent..b", "behalf.8.account.a", "",
 	} {
 		f.Add(subject)
 	}

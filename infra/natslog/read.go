@@ -61,18 +61,21 @@ func (l *Log) read(ctx context.Context, p *partition, s section, patience int, t
 	pause := firstPause
 	for failures := 1; ; failures++ {
 		err := l.readOnce(ctx, p, s, func(it item) error {
+			if it.seq < s.from { // a server that lags begins where it is
+				return nil
+			}
 			if err := take(it); err != nil {
 				return refusedBy{err}
 			}
 			s.from, failures, pause = it.seq+1, 0, firstPause
 			return nil
 		})
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		var ended refusedBy
 		if errors.As(err, &ended) {
 			return ended.error
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if patience > 0 && failures >= patience {
 			return fmt.Errorf("read partition %d from %d: %w", p.number, s.from, err)
@@ -106,20 +109,53 @@ func (l *Log) readOnce(ctx context.Context, p *partition, s section, take func(i
 	if err := connected(l.bulk); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// What was on its way when the connection broke is lost, and if nothing
-	// comes after it no gap shows. So a reader doesn't outlive its connection.
+	// What is on its way when the connection breaks is lost: requests, and
+	// messages, of which no gap shows if nothing comes after them. So nothing
+	// here outlives the connection.
+	live, broken := context.WithCancelCause(ctx)
 	status := l.bulk.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
-	defer l.bulk.RemoveStatusListener(status)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-status:
+			broken(nats.ErrDisconnected)
+		case <-live.Done():
+		}
+	})
+	defer watch.Wait()
+	defer l.bulk.RemoveStatusListener(status) // closes it
 
-	consumer, err := l.consumer(ctx, p, s)
+	consumer, err := l.consumer(live, p, s)
 	if err != nil {
 		return err
 	}
-	defer l.discard(ctx, p, consumer)
+	delivered := uint64(0)
+	err = l.consume(live, consumer, func(messages []jetstream.Msg, items []item) error {
+		p.decodeAll(s, messages, items)
+		for _, it := range items {
+			if delivered++; it.delivery != delivered {
+				return fmt.Errorf("delivery %d came after %d", it.delivery, delivered-1)
+			}
+			if live.Err() != nil {
+				return context.Cause(live)
+			}
+			if err := take(it); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if ctx.Err() != nil || errors.As(err, new(refusedBy)) {
+		l.discard(ctx, p, consumer) // otherwise it is lost, or out of reach, and the server removes it in a while
+	}
+	return err
+}
+
+// consume has batches of what a consumer delivers taken, until that fails.
+func (l *Log) consume(ctx context.Context, c jetstream.Consumer, take func([]jetstream.Msg, []item) error) error {
+	ctx, stop := context.WithCancel(ctx)
 	incoming, failed := make(chan jetstream.Msg, inFlight), make(chan error, 1)
-	consuming, err := consumer.Consume(
+	consuming, err := c.Consume(
 		func(m jetstream.Msg) {
 			select {
 			case incoming <- m:
@@ -136,38 +172,27 @@ func (l *Log) readOnce(ctx context.Context, p *partition, s section, take func(i
 		}),
 	)
 	if err != nil {
+		stop()
 		return err
 	}
 	defer func() {
-		cancel()
+		stop()
 		consuming.Stop()
 		<-consuming.Closed()
 	}()
 
 	messages, items := make([]jetstream.Msg, 0, batchSize), make([]item, batchSize)
-	for delivered := uint64(0); ; {
+	for {
 		select {
 		case m := <-incoming:
-			messages = append(messages[:0], m)
+			messages = drain(incoming, append(messages[:0], m))
 		case err := <-failed:
 			return err
-		case <-status:
-			return nats.ErrDisconnected
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
-		messages = drain(incoming, messages)
-		p.decodeAll(s, messages, items)
-		for _, it := range items[:len(messages)] {
-			if delivered++; it.delivery != delivered {
-				return fmt.Errorf("delivery %d came after %d", it.delivery, delivered-1)
-			}
-			if err := take(it); err != nil {
-				return err
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
+		if err := take(messages, items[:len(messages)]); err != nil {
+			return err
 		}
 	}
 }
@@ -186,6 +211,8 @@ func drain(incoming <-chan jetstream.Msg, messages []jetstream.Msg) []jetstream.
 }
 
 func (l *Log) consumer(ctx context.Context, p *partition, s section) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	return l.readers.CreateConsumer(ctx, p.name, jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       max(s.from, 1),

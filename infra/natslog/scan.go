@@ -69,7 +69,7 @@ func (l *Log) end(ctx context.Context, p *partition, q domain.Scan, filter strin
 	if err := connected(l.conn); err != nil {
 		return 0, err
 	}
-	info, err := p.stream.Info(ctx)
+	info, err := p.info(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -109,7 +109,7 @@ func (l *Log) seqAt(ctx context.Context, p *partition, t time.Time) (uint64, err
 	}
 	// The head comes first: what is stored after it was read was stored after
 	// all that the search can find.
-	info, err := p.stream.Info(ctx)
+	info, err := p.info(ctx)
 	if err != nil {
 		return 0, err
 	}

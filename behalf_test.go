@@ -67,9 +67,6 @@ func TestVerifyTakesWholeDecisions(t *testing.T) {
 			if err != nil || p.Decision != c.decision || p.Allowed != c.allowed {
 				t.Errorf("got %s, %t, %v; want %s, %t", p.Decision, p.Allowed, err, c.decision, c.allowed)
 			}
-			if p.Allows(ask) != c.allowed {
-				t.Errorf("got Allows %t, want %t", p.Allows(ask), c.allowed)
-			}
 		})
 	}
 }
@@ -126,24 +123,51 @@ func TestVerifyFailsClosedOnEveryOtherAnswer(t *testing.T) {
 	}
 }
 
-func TestAllowsIsAboutTheAskOnly(t *testing.T) {
+func TestVerifyWantsTheAnswerToItsAsk(t *testing.T) {
 	t.Parallel()
-	p, err := serving(t, 200, packet).Verify(t.Context(), ask)
-	if err != nil {
-		t.Fatal(err)
+	priced := func(amount, currency string) string {
+		return packetWith(`"vendor"`, `"amount":"`+amount+`","currency":"`+currency+`","vendor"`)
 	}
-	for _, other := range []behalf.Ask{
-		{AgentID: "ollie", Action: "refund", Vendor: "coachella.com"},
-		{AgentID: "max", Action: "purchase", Vendor: "coachella.com"},
-		{AgentID: "ollie", Action: "purchase", Vendor: "evil.io"},
-		{AgentID: "ollie", Action: "purchase"},
+	for name, c := range map[string]struct {
+		change func(*behalf.Ask)
+		body   string
+		ok     bool
+	}{
+		"the vendor left out":               {func(*behalf.Ask) {}, packetWith(`"vendor":"coachella.com",`, ``), false},
+		"a vendor not asked for":            {func(a *behalf.Ask) { a.Vendor = "" }, packet, false},
+		"the vendor in another case":        {func(a *behalf.Ask) { a.Vendor = "Coachella.com" }, packet, false},
+		"the resource":                      {func(a *behalf.Ask) { a.Resource = "x" }, packetWith(`"vendor"`, `"resource":"x","vendor"`), true},
+		"the resource left out":             {func(a *behalf.Ask) { a.Resource = "x" }, packet, false},
+		"any agent, of the key":             {func(a *behalf.Ask) { a.AgentID = "" }, packet, true},
+		"the amount":                        {func(a *behalf.Ask) { a.Amount, a.Currency = "742.00", "USD" }, priced("742.00", "USD"), true},
+		"the amount in full scale":          {func(a *behalf.Ask) { a.Amount, a.Currency = "742", "USD" }, priced("742.00", "USD"), true},
+		"the amount with half a scale":      {func(a *behalf.Ask) { a.Amount, a.Currency = "742.5", "USD" }, priced("742.50", "USD"), true},
+		"an amount without a scale":         {func(a *behalf.Ask) { a.Amount, a.Currency = "700", "JPY" }, priced("700", "JPY"), true},
+		"the amount in the account's money": {func(a *behalf.Ask) { a.Amount = "742" }, priced("742.00", "EUR"), true},
+		"zero":                              {func(a *behalf.Ask) { a.Amount = "0" }, priced("0.00", "USD"), true},
+		"zero for no amount":                {func(a *behalf.Ask) { a.Currency = "USD" }, priced("0.00", "USD"), false},
+		"no amount for zero":                {func(a *behalf.Ask) { a.Amount = "0" }, packet, false},
+		"a lower amount":                    {func(a *behalf.Ask) { a.Amount, a.Currency = "742.00", "USD" }, priced("74.20", "USD"), false},
+		"a hundredth":                       {func(a *behalf.Ask) { a.Amount, a.Currency = "700", "USD" }, priced("7.00", "USD"), false},
+		"the amount left out":               {func(a *behalf.Ask) { a.Amount, a.Currency = "742.00", "USD" }, packet, false},
+		"an amount not asked for":           {func(*behalf.Ask) {}, priced("742.00", "USD"), false},
+		"another currency":                  {func(a *behalf.Ask) { a.Amount, a.Currency = "742.00", "USD" }, priced("742.00", "EUR"), false},
+		"a currency alone":                  {func(a *behalf.Ask) { a.Currency = "USD" }, packetWith(`"vendor"`, `"currency":"USD","vendor"`), true},
+		"a currency alone left out":         {func(a *behalf.Ask) { a.Currency = "USD" }, packet, false},
+		"a currency not asked for":          {func(*behalf.Ask) {}, packetWith(`"vendor"`, `"currency":"USD","vendor"`), false},
 	} {
-		if p.Allows(other) {
-			t.Errorf("a packet for %+v allows %+v", ask, other)
-		}
-	}
-	if new(behalf.Packet).Allows(behalf.Ask{}) {
-		t.Error("the zero packet allows the zero ask")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asked := ask
+			c.change(&asked)
+			p, err := serving(t, 200, c.body).Verify(t.Context(), asked)
+			if c.ok && (err != nil || !p.Allowed) {
+				t.Errorf("got %t, %v; want an allow", p.Allowed, err)
+			}
+			if !c.ok && (!errors.Is(err, behalf.ErrUnavailable) || p.Allowed) {
+				t.Errorf("got %t, %v; want ErrUnavailable", p.Allowed, err)
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package behalf
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -83,12 +84,9 @@ type Check struct {
 	Detail       string `json:"detail,omitempty"`
 }
 
-// Allows reports whether the packet is a recorded permission to do what was
-// asked. It serves packets that came by another way than [Client.Verify], which
-// has checked them.
-func (p *Packet) Allows(ask Ask) bool { return p.Allowed && p.answers(&ask) == nil }
-
-// answers says why a packet is not a whole decision on what was asked.
+// answers says why a packet is not a whole decision on what was asked, by what
+// a packet shows of it. The rest of an ask, such as its path and its arguments,
+// is in no packet, so only an answer to that very ask can be trusted for it.
 func (p *Packet) answers(ask *Ask) error {
 	switch p.Decision {
 	case Allowed, Denied, RequiresApproval:
@@ -106,12 +104,29 @@ func (p *Packet) answers(ask *Ask) error {
 		return fmt.Errorf("it is about the agent %q, not %q", p.AgentID, ask.AgentID)
 	case p.Action != ask.Action:
 		return fmt.Errorf("it is about the action %q, not %q", p.Action, ask.Action)
-	case p.Vendor != "" && p.Vendor != ask.Vendor:
+	case p.Vendor != ask.Vendor:
 		return fmt.Errorf("it is about the vendor %q, not %q", p.Vendor, ask.Vendor)
-	case p.Resource != "" && p.Resource != ask.Resource:
+	case p.Resource != ask.Resource:
 		return fmt.Errorf("it is about the resource %q, not %q", p.Resource, ask.Resource)
+	case !sameAmount(p.Amount, ask.Amount):
+		return fmt.Errorf("it is about the amount %q, not %q", p.Amount, ask.Amount)
+	case p.Currency != ask.Currency && (ask.Currency != "" || ask.Amount == ""): // an amount may be in the account's
+		return fmt.Errorf("it is about the currency %q, not %q", p.Currency, ask.Currency)
 	}
 	return nil
+}
+
+// sameAmount reports whether two amounts have the same value: a packet shows
+// what was asked as "742" as "742.00". No amount is not an amount of zero.
+func sameAmount(a, b string) bool {
+	return (a == "") == (b == "") && withoutScale(a) == withoutScale(b)
+}
+
+func withoutScale(amount string) string {
+	if !strings.Contains(amount, ".") {
+		return amount
+	}
+	return strings.TrimSuffix(strings.TrimRight(amount, "0"), ".")
 }
 
 // Verify asks whether the agent whose key the client holds may do something

@@ -1,9 +1,5 @@
 package domain
 
-import (
-	"regexp"
-)
-
 // Ids have types, so that two of them can't be swapped. An id is
 // [A-Za-z0-9_-]{1,64}, because it is a token of a NATS subject.
 type (
@@ -45,7 +41,19 @@ func ValidID(s string) bool {
 // compared exactly.
 type Action string
 
-var actionGrammar = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
-
-// Valid reports whether a follows the grammar of an action.
-func (a Action) Valid() bool { return actionGrammar.MatchString(string(a)) }
+// Valid reports whether a follows the grammar of an action,
+// [A-Za-z0-9][A-Za-z0-9._:/-]{0,127}.
+func (a Action) Valid() bool {
+	if len(a) == 0 || len(a) > 128 {
+		return false
+	}
+	for i := range len(a) {
+		switch c := a[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case i > 0 && (c == '.' || c == '_' || c == ':' || c == '/' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return true
+}

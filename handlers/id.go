@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/behalf-platform/behalf/domain"
 )
 
 // newULID makes the part of an id behind its prefix. It begins with the time,
@@ -20,3 +22,6 @@ func newSecret(prefix string) string {
 	_, _ = rand.Read(b[:]) // never fails; it ends the program instead
 	return prefix + base64.RawURLEncoding.EncodeToString(b[:])
 }
+
+// NewMemberToken makes a member's token.
+func NewMemberToken() string { return newSecret(domain.MemberTokenPrefix) }

@@ -81,6 +81,24 @@ func (w *Writer) OpenAccount(ctx context.Context, id domain.AccountID, cmd domai
 	return w.account(ctx, a, func(a domain.Account) ([]domain.Event, error) { return a.Open(cmd) })
 }
 
+// ResetOwner gives an account's owner a token, a new one if it is empty, and
+// returns it. It is for whoever runs the server, and says so in the log.
+func (w *Writer) ResetOwner(ctx context.Context, id domain.AccountID, token string) (string, error) {
+	if token == "" {
+		token = NewMemberToken()
+	}
+	a := act{by: domain.BySystem("reset"), stream: domain.Stream{Account: id}}
+	_, err := w.account(ctx, a, func(a domain.Account) ([]domain.Event, error) {
+		for _, m := range a.Roster() {
+			if m.Role == domain.RoleOwner {
+				return a.RotateToken(domain.RotateToken{By: m, MemberID: m.ID, Token: domain.HashToken(token)})
+			}
+		}
+		return nil, domain.Reject(domain.NotFound, "account %s has no owner", id)
+	})
+	return token, err
+}
+
 // ChangeSettings changes an account's defaults.
 func (w *Writer) ChangeSettings(ctx context.Context, by Member, cmd domain.ChangeSettings) (domain.Account, error) {
 	return w.account(ctx, by.on(""), func(a domain.Account) ([]domain.Event, error) { return a.Change(cmd) })
@@ -89,7 +107,7 @@ func (w *Writer) ChangeSettings(ctx context.Context, by Member, cmd domain.Chang
 // AddMember adds a member and returns the token, which is not kept.
 func (w *Writer) AddMember(ctx context.Context, by Member, name string, role domain.Role) (domain.Member, string, error) {
 	id := domain.MemberID(domain.MemberPrefix + newULID(w.Now()))
-	token := newSecret(domain.MemberTokenPrefix)
+	token := NewMemberToken()
 	account, err := w.account(ctx, by.on(""), func(a domain.Account) ([]domain.Event, error) {
 		return a.Add(domain.AddMember{By: by.in(a), MemberID: id, Name: name, Role: role, Token: domain.HashToken(token)})
 	})
@@ -106,7 +124,7 @@ func (w *Writer) ChangeRole(ctx context.Context, by Member, id domain.MemberID, 
 
 // RotateToken gives a member a new token and returns it.
 func (w *Writer) RotateToken(ctx context.Context, by Member, id domain.MemberID) (domain.Member, string, error) {
-	token := newSecret(domain.MemberTokenPrefix)
+	token := NewMemberToken()
 	account, err := w.account(ctx, by.on(""), func(a domain.Account) ([]domain.Event, error) {
 		return a.RotateToken(domain.RotateToken{By: by.in(a), MemberID: id, Token: domain.HashToken(token)})
 	})

@@ -242,7 +242,7 @@ Permission  perm_1
 Passport    version 7
 Decided     2026-11-23T12:00:00Z
 Position    AAAAAAAJ
-`, "verify", "--action", "purchase", "--vendor", "coachella.com")
+`, "verify", "--action", "purchase", "--vendor", "coachella.com", "--amount", "120")
 
 	newConsole(t, answering(200, `{"agentId":"ollie","wouldBe":"denied","reasonCode":"VENDOR_NOT_ALLOWED","reason":"no","riskLevel":"low","action":"purchase",
 		"passportVersion":7,"evaluatedAt":"2026-11-23T12:00:00Z","checks":[{"permissionId":"perm_1","rule":"action","passed":true},{"permissionId":"perm_1","rule":"vendor","passed":false,"detail":"not covered"}]}`)).want(0,

@@ -34,6 +34,8 @@ type serveConfig struct {
 	Replicas     int    // of an external NATS
 	DedupeWindow time.Duration
 
+	ResetOwner bool // gives the first account's owner a new token
+
 	Currency    string // default currency of the account the first start makes
 	AccountName string // and its name
 
@@ -59,6 +61,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.IntVar(&c.Partitions, "partitions", 1, "how many streams the accounts are spread over; fixed when the log is made")
 	f.IntVar(&c.Replicas, "replicas", 0, "copies of the log an external cluster keeps: 1, 3 or 5 (default 3 with --durability replicated, else 1)")
 	f.DurationVar(&c.DedupeWindow, "dedupe-window", 2*time.Minute, "how long an idempotency key is remembered")
+	f.BoolVar(&c.ResetOwner, "reset-owner-token", false, "give the account's owner a new token and print it, when the old one is lost")
 	f.StringVar(&c.Currency, "currency", "USD", "default currency of the account that the first start makes")
 	f.StringVar(&c.AccountName, "account-name", "Behalf", "name of the account that the first start makes")
 	f.DurationVar(&c.VerifyTimeout, "verify-timeout", 5*time.Second, "longest a verify may take before it is denied as unavailable")

@@ -73,13 +73,18 @@ func serverArgs(dir string, more ...string) []string {
 // startServer runs a server in this process.
 func startServer(t *testing.T, dir string, more ...string) *server {
 	t.Helper()
+	return startServerWith(t, testToken, dir, more...)
+}
+
+func startServerWith(t *testing.T, token, dir string, more ...string) *server {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
 	s := &server{t: t, said: &said{}}
 	ended := make(chan error, 1)
 	go func() {
 		code := run(ctx, serverArgs(dir, more...), strings.NewReader(""), in, s.said, func(name string) string {
-			return map[string]string{"BEHALF_OWNER_TOKEN": testToken}[name]
+			return map[string]string{"BEHALF_OWNER_TOKEN": token}[name]
 		})
 		_ = in.Close()
 		if code != 0 {
@@ -446,6 +451,21 @@ func TestStopUnderLoad(t *testing.T) {
 	if code, out, errs := command(t, nil, "log", "check", "--data", dir); code != 0 {
 		t.Errorf("log check: got exit code %d, %s%s", code, out, errs)
 	}
+}
+
+// A lost owner's token is replaced by whoever runs the server.
+func TestResetOwnerToken(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := startServer(t, dir)
+	first.must(200, "GET", "/v1/me", testToken, "")
+	if err := first.stop(); err != nil {
+		t.Fatal(err)
+	}
+	const other = "bhf_dev_another-token-of-the-owner-0123456789"
+	again := startServerWith(t, other, dir, "--reset-owner-token")
+	again.must(200, "GET", "/v1/me", other, "")
+	again.must(401, "GET", "/v1/me", testToken, "")
 }
 
 func TestServeRefusesSettings(t *testing.T) {

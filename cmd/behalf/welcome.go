@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -52,13 +51,20 @@ func (n *node) where() string {
 // owner's token if it did. Of two nodes that start at once, one does.
 func (n *node) firstStart(ctx context.Context, token string) (string, error) {
 	id := n.log.FirstAccount()
-	if account, err := n.passports.Account(id); err != nil || account.Opened() {
+	account, err := n.passports.Account(id)
+	switch {
+	case err != nil:
 		return "", err
+	case account.Opened() && n.cfg.ResetOwner:
+		return n.desk.ResetOwner(ctx, id, token)
+	case account.Opened():
+		if _, _, known := n.passports.ByToken(domain.HashToken(token)); token != "" && !known {
+			n.logs.WarnContext(ctx, "BEHALF_OWNER_TOKEN is no member's token: it presets the first start's only; --reset-owner-token makes it the owner's")
+		}
+		return "", nil
 	}
 	if token == "" {
-		var b [32]byte
-		_, _ = rand.Read(b[:]) // never fails; it ends the program instead
-		token = domain.MemberTokenPrefix + base64.RawURLEncoding.EncodeToString(b[:])
+		token = handlers.NewMemberToken()
 	}
 	cmd := domain.OpenAccount{
 		Name: n.cfg.AccountName, Currency: domain.Currency(n.cfg.Currency),
@@ -68,7 +74,7 @@ func (n *node) firstStart(ctx context.Context, token string) (string, error) {
 	if err := n.openAccount(ctx, id, cmd); err != nil {
 		return "", fmt.Errorf("open the first account: %w", err)
 	}
-	account, err := n.passports.Account(id)
+	account, err = n.passports.Account(id)
 	if owner, _ := account.Member(cmd.Owner); err == nil && owner.Token != cmd.Token {
 		return "", nil // another node was faster, and printed its token
 	}

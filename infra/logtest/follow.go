@@ -16,15 +16,27 @@ type handed struct {
 	err    error
 }
 
-// mustFollow follows the partition of a stream until the test ends and returns
-// what is handed over. The follower waits for each to be taken.
-func mustFollow(ctx context.Context, t *testing.T, l Log, s domain.Stream, after uint64) <-chan handed {
+// following is a follower at work, and what was seen of it.
+type following struct {
+	out  chan handed
+	seen map[domain.Stream]uint64
+}
+
+// mustFollow follows the partition of a stream until the test ends. The
+// follower waits for each event to be taken.
+func mustFollow(ctx context.Context, t *testing.T, l Log, s domain.Stream, after uint64) *following {
 	ctx, stop := context.WithCancel(ctx)
-	out, done := make(chan handed), make(chan error, 1)
+	f := &following{out: make(chan handed), seen: map[domain.Stream]uint64{}}
+	var busy atomic.Bool
+	done := make(chan error, 1)
 	go func() {
 		done <- l.Follow(ctx, partitionOf(l, s), after, func(r domain.Recorded, err error) error {
+			if busy.Swap(true) {
+				t.Errorf("follow: %d is handed over while another one is", r.Position.Seq)
+			}
+			defer busy.Store(false)
 			select {
-			case out <- handed{r, err}:
+			case f.out <- handed{r, err}:
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
@@ -37,34 +49,33 @@ func mustFollow(ctx context.Context, t *testing.T, l Log, s domain.Stream, after
 			t.Errorf("follow: got error %v, want %v", err, context.Canceled)
 		}
 	})
-	return out
+	return f
 }
 
-// mustSee takes what is handed over until it has seen these. Those of one
-// stream come in order; one that comes again is passed over.
-func mustSee(ctx context.Context, t *testing.T, from <-chan handed, want ...domain.Receipt) {
+// mustSee takes these events and no others, each stream's in order and without
+// a gap. What was seen may come again.
+func (f *following) mustSee(ctx context.Context, t *testing.T, want ...domain.Receipt) {
 	t.Helper()
 	missing := map[domain.Position]bool{}
 	for _, w := range want {
 		missing[w.Position] = true
 	}
-	newest := map[domain.Stream]uint64{}
 	for len(missing) > 0 {
-		h := mustTake(ctx, t, from)
+		h := mustTake(ctx, t, f.out)
 		if h.err != nil {
 			t.Fatalf("follow: %v", h.err)
 		}
-		at, stream := h.record.Position, h.record.Stream()
-		if at.Seq <= newest[stream] {
-			if missing[at] {
-				t.Fatalf("follow: got %s at %+v after what is at %d", h.record.Event.Kind(), at, newest[stream])
-			}
+		s, at := h.record.Stream(), h.record.Position
+		newest, known := f.seen[s]
+		switch {
+		case at.Seq <= newest:
 			continue
+		case known && h.record.Last != newest:
+			t.Fatalf("follow: of %s, %d came after %d, but was appended on %d", s, at.Seq, newest, h.record.Last)
+		case !missing[at]:
+			t.Fatalf("follow: got %s at %+v, want one of %+v", h.record.Event.Kind(), at, want)
 		}
-		newest[stream] = at.Seq
-		if !missing[at] && at.Seq >= want[0].Position.Seq {
-			t.Fatalf("follow: got %s at %+v, want none of it", h.record.Event.Kind(), at)
-		}
+		f.seen[s] = at.Seq
 		delete(missing, at)
 	}
 }
@@ -104,10 +115,10 @@ func followInOrder(ctx context.Context, t *testing.T, b *bench) {
 		put(b.decision(agent))
 	}
 	from := mustFollow(ctx, t, l, agent, 0)
-	mustSee(ctx, t, from, want...)
+	from.mustSee(ctx, t, want...)
 	for _, s := range []domain.Stream{other, agent, account} {
 		put(b.decision(agent))
-		mustSee(ctx, t, from, put(b.event(s)))
+		from.mustSee(ctx, t, put(b.event(s)))
 	}
 }
 
@@ -121,8 +132,8 @@ func followAfter(ctx context.Context, t *testing.T, b *bench) {
 	second := mustFollow(ctx, t, l, agent, all[1].Position.Seq)
 	last := mustFollow(ctx, t, l, agent, decided.Position.Seq)
 	live := mustPut(ctx, t, l, b.event(agent))
-	mustSee(ctx, t, second, all[2], all[3], live)
-	mustSee(ctx, t, last, live)
+	second.mustSee(ctx, t, all[2], all[3], live)
+	last.mustSee(ctx, t, live)
 }
 
 func followEndsWithError(ctx context.Context, t *testing.T, b *bench) {
@@ -160,7 +171,7 @@ func followEmpty(ctx context.Context, t *testing.T, b *bench) {
 	}
 	from := mustFollow(ctx, t, l, agent, 0)
 	mustBecome(ctx, t, l, agent, "followed at 0", func(s Status) bool { return s.Followed && s.Head == 0 })
-	mustSee(ctx, t, from, mustPut(ctx, t, l, b.event(agent)))
+	from.mustSee(ctx, t, mustPut(ctx, t, l, b.event(agent)))
 }
 
 // stepper follows one step at a time: apply waits until busy is taken, and then

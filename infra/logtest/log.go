@@ -40,9 +40,9 @@ type Log interface {
 
 	// Follow calls apply with every event of every stream (not the decisions)
 	// of a partition after a sequence, at least once, those of one stream in
-	// order, one at a time, and goes on with new ones. An event that can't be decoded comes as
-	// [*domain.Unreadable]. It reconnects by itself and returns when ctx ends
-	// or apply returns an error, with that error.
+	// order, one at a time, and goes on with new ones. An event that can't be
+	// decoded comes as [*domain.Unreadable]. It reconnects by itself and returns
+	// when ctx ends or apply returns an error, with that error.
 	Follow(ctx context.Context, partition uint16, after uint64, apply func(domain.Recorded, error) error) error
 
 	// Status reports where a partition stands.

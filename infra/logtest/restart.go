@@ -62,7 +62,7 @@ func twoNodes(ctx context.Context, t *testing.T, b *bench) {
 	}
 	for _, l := range []Log{one, two} {
 		sameSeqs(t, mustLoad(ctx, t, l, agent, 0, len(chain)), chain...)
-		mustSee(ctx, t, mustFollow(ctx, t, l, agent, 0), chain...)
+		mustFollow(ctx, t, l, agent, 0).mustSee(ctx, t, chain...)
 	}
 }
 
@@ -81,7 +81,7 @@ func sameForBoth(ctx context.Context, t *testing.T, b *bench) {
 	first := mustAppend(ctx, t, one, 0, r, "name")
 	mustBeDuplicate(ctx, t, two, first.Position.Seq, b.decision(agent), "name", first)
 	mustBeMoved(ctx, t, two, 0, b.event(agent))
-	mustSee(ctx, t, from, first)
+	from.mustSee(ctx, t, first)
 	got, err := two.Read(ctx, first.Position)
 	if err != nil {
 		t.Fatalf("read %+v: %v", first.Position, err)

@@ -116,9 +116,11 @@ func scanLive(ctx context.Context, t *testing.T, b *bench) {
 				}
 			})
 		}()
-		mustSee(ctx, t, out, first)
-		mustSee(ctx, t, out, mustPut(ctx, t, l, b.decision(agent)))
-		mustSee(ctx, t, out, mustPut(ctx, t, l, b.decision(agent)))
+		for _, want := range []domain.Receipt{first, mustPut(ctx, t, l, b.decision(agent)), mustPut(ctx, t, l, b.decision(agent))} {
+			if h := mustTake(ctx, t, out); h.err != nil || h.record.Position != want.Position {
+				t.Errorf("live scan: got %+v and error %v, want %+v", h.record.Position, h.err, want.Position)
+			}
+		}
 		stop()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("live scan: got %v, want %v", err, context.Canceled)

@@ -194,11 +194,15 @@ func TestReadsFail(t *testing.T) {
 	l.LoadMisses(0)
 	l.FailLoad(errFault)
 	l.FailRead(errFault)
+	l.FailSettle(errFault)
 	if _, err := l.Load(t.Context(), agent, 0); !errors.Is(err, errFault) {
 		t.Errorf("load: got %v, want %v", err, errFault)
 	}
 	if _, err := l.Read(t.Context(), one.Position); !errors.Is(err, errFault) {
 		t.Errorf("read: got %v, want %v", err, errFault)
+	}
+	if err := l.Settle(t.Context()); !errors.Is(err, errFault) {
+		t.Errorf("settle: got %v, want %v", err, errFault)
 	}
 	if _, err := l.Join().Read(t.Context(), one.Position); err != nil {
 		t.Errorf("read on another node: %v", err)

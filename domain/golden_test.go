@@ -286,3 +286,44 @@ func randomText(random *rand.Rand) string {
 	}
 	return text.String()
 }
+
+// What is read the quick way is read as the decoder reads it.
+func FuzzScan(f *testing.F) {
+	for _, golden := range mustGoldens(f) {
+		f.Add(golden)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		quick, ok := scan(b)
+		if !ok {
+			return
+		}
+		var slow stored
+		if err := json.Unmarshal(b, &slow, strict); err != nil {
+			// Only the data may still be wrong, which is decoded next.
+			if _, err := decodeEvent(quick.Kind, quick.Data); err == nil {
+				t.Errorf("%s was read, and the decoder refuses it", b)
+			}
+			return
+		}
+		if !quick.At.Equal(slow.At) {
+			t.Errorf("%s: got the time %s, want %s", b, quick.At, slow.At)
+		}
+		quick.At = slow.At
+		if !reflect.DeepEqual(quick, slow) {
+			t.Errorf("%s: got %+v, want %+v", b, quick, slow)
+		}
+	})
+}
+
+func BenchmarkDecodeRecord(b *testing.B) {
+	record, err := history(ollie, registered)[0].Append(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := DecodeRecord(record); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

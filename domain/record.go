@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"time"
@@ -56,9 +57,12 @@ func (r Record) Append(dst []byte) ([]byte, error) {
 // DecodeRecord reads a stored record of any kind ever written. It returns a
 // record or an error, never both; [ErrUnknownKind] for a kind made later.
 func DecodeRecord(b []byte) (Record, error) {
-	var s stored
-	if err := json.Unmarshal(b, &s, json.RejectUnknownMembers(true)); err != nil {
-		return Record{}, fmt.Errorf("decode record: %w", err)
+	s, ok := scan(b)
+	if !ok {
+		s = stored{}
+		if err := json.Unmarshal(b, &s, strict); err != nil {
+			return Record{}, fmt.Errorf("decode record: %w", err)
+		}
 	}
 	if year := s.At.UTC().Year(); year < 0 || year > 9999 {
 		return Record{}, fmt.Errorf("decode record %s: the year %d can't be written", s.ID, year)
@@ -68,6 +72,51 @@ func DecodeRecord(b []byte) (Record, error) {
 		return Record{}, fmt.Errorf("decode %s %s: %w", s.Kind, s.ID, err)
 	}
 	return Record{ID: s.ID, At: s.At.UTC(), Actor: s.Actor, Account: s.Account, Agent: s.Agent, Cause: s.Cause, Event: event}, nil
+}
+
+// strict refuses members that are not known. It is kept because making options
+// costs as much as using them.
+var strict = json.JoinOptions(json.RejectUnknownMembers(true))
+
+// scan reads a record in just the form that [Record.Append] gives it, which is
+// what nearly all have: a node that starts reads hundreds of thousands. What is
+// written in another way is left to the decoder, and so is what is wrong.
+func scan(b []byte) (s stored, ok bool) {
+	text := func(lead string) (value string) {
+		if !ok {
+			return ""
+		}
+		rest, has := bytes.CutPrefix(b, []byte(lead))
+		end := bytes.IndexByte(rest, '"')
+		if ok = has && end >= 0; !ok {
+			return ""
+		}
+		for _, c := range rest[:end] {
+			if c < 0x20 || c >= 0x7f || c == '\\' {
+				ok = false // an escape, or more than ASCII
+			}
+		}
+		b = rest[end+1:]
+		return string(rest[:end])
+	}
+	ok = true
+	s.ID = EventID(text(`{"id":"`))
+	s.Kind = Kind(text(`,"kind":"`))
+	at := text(`,"at":"`)
+	s.Actor = Actor(text(`,"actor":"`))
+	s.Account = AccountID(text(`,"account":"`))
+	if bytes.HasPrefix(b, []byte(`,"agent":"`)) {
+		s.Agent = AgentID(text(`,"agent":"`))
+	}
+	if bytes.HasPrefix(b, []byte(`,"cause":"`)) {
+		s.Cause = text(`,"cause":"`)
+	}
+	data, has := bytes.CutPrefix(b, []byte(`,"data":`))
+	if !ok || !has || len(data) < 3 || data[0] != '{' || data[len(data)-1] != '}' {
+		return stored{}, false
+	}
+	s.Data = data[:len(data)-1]
+	return s, s.At.UnmarshalText([]byte(at)) == nil
 }
 
 func decodeEvent(kind Kind, data []byte) (Event, error) {
@@ -106,7 +155,7 @@ func decodeEvent(kind Kind, data []byte) (Event, error) {
 
 func decodeData[E Event](data []byte) (Event, error) {
 	var e E
-	if err := json.Unmarshal(data, &e, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(data, &e, strict); err != nil {
 		return nil, err
 	}
 	return e, nil

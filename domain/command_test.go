@@ -1,9 +1,9 @@
 package domain
 
 import (
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 func mustRule(t testing.TB, s string) commandRule {
@@ -207,6 +207,11 @@ func TestDeniedCommands(t *testing.T) {
 		{"sed", "rm -rf", `sed '1e r\m -rf /' x`},
 		{"a flag of sed", "rm -rf", `sed 's/x/r\x6d -rf \//e' x`},
 		{"an editor", "rm -rf", `vim -c '!rm -rf /' x`},
+		{"an editor told in its own words", "rm -rf", `vim -c 'call system("r"."m -rf /")' x`},
+		{"an editor's input", "rm -rf", "ed <<< '!rm -rf /'"},
+		{"an editor's input in a pipe", "rm -rf", "echo '!rm -rf /' | ex -s x"},
+		{"an editor's input behind a wrapper", "rm -rf", "sudo busybox vi x < keys"},
+		{"an editor that is all set", "rm -rf", "EDITOR=vim git commit"},
 		{"a setting of git", "rm -rf", `git -c core.sshCommand='r\m -rf /' fetch`},
 		{"an editor with a variable", "rm -rf", `vim -c "!rm $X" y`},
 		{"a group", "rm -rf", `sg wheel -c "rm -rf /"`},
@@ -238,6 +243,15 @@ func TestDeniedCommands(t *testing.T) {
 		{"the option abbreviated", "git push --force", "git push --forc"},
 		{"the option in short", "git push --force", "git push -uf origin main"},
 		{"the option as a sign", "git push --force", "git push origin +main"},
+		{"force with a lease", "git push --force", "git push --force-with-lease"},
+		{"force with a lease on a branch", "git push --force", "git push --force-with-lease=main:abc origin main"},
+		{"force with a lease under the short option", "git push -f", "git push --force-with-lease"},
+		{"force with a lease abbreviated", "git push --force", "git push --force-w"},
+		{"force that is checked", "git push --force", "git push --force-if-includes"},
+		{"a mirror", "git push --force", "git push --mirror backup"},
+		{"a mirror abbreviated", "git push --force", "git push --mir backup"},
+		{"a lease under a rule of its own", "git push --force-with-lease", "git push --force-with-lease"},
+		{"a mirror under a rule of its own", "git push --mirror", "git push --mirror"},
 		{"options of git", "git push --force", "git -C /x -c a=b push --force"},
 		{"an alias of git", "git push --force", "git -c alias.p='push --force' p"},
 		{"a configured alias", "git push --force", "GIT_CONFIG_COUNT=1 git p"},
@@ -259,6 +273,7 @@ func TestDeniedCommands(t *testing.T) {
 		{"a carriage return", "curl", "ls\rx"},
 		{"too long", "curl", "ls " + strings.Repeat("x", mostShell)},
 		{"too deep", "curl", strings.Repeat("(", 5000) + "ls" + strings.Repeat(")", 5000)},
+		{"too deep in words", "curl", strings.Repeat("if ", 5000)},
 		{"too deep in quotes", "curl", strings.Repeat(`"$(`, 5000) + "ls" + strings.Repeat(`)"`, 5000)},
 		{"code in code in code", "curl", nest("ls", 12)},
 	} {
@@ -325,13 +340,15 @@ func TestAllowedCommands(t *testing.T) {
 		{"npm", "rm -rf", "npm run build"},
 		{"make", "rm -rf", "make ENV=prod test"},
 		{"a version", "rm -rf", "node --version"},
+		{"an editor's version", "rm -rf", "vim --version"},
+		{"a word that names an editor", "rm -rf", "grep -r ed src/vim"},
 
 		{"another directory", "rm -rf /", "rm -rf /tmp/x"},
 		{"a relative directory", "rm -rf /", "rm -rf ./build"},
 		{"the root, but not by force", "rm -rf /", "rm -r /"},
 
 		{"a plain push", "git push --force", "git push origin main"},
-		{"force with a lease", "git push --force", "git push --force-with-lease"},
+		{"force under a rule about mirrors", "git push --mirror", "git push --force"},
 		{"words out of order", "git push --force", "git stash push"},
 		{"another verb", "git push --force", `git checkout --force "$BRANCH"`},
 		{"tags that are followed", "git push --force", "git push --follow-tags"},
@@ -366,22 +383,119 @@ func TestCommandRulesThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestHardCommandsAreAnsweredInTime(t *testing.T) {
-	rules := []commandRule{mustRule(t, "rm -rf /"), mustRule(t, "sudo"), mustRule(t, "git push --force *a*b*c")}
-	for _, part := range []string{
-		"(", "$(", "`", `"$(`, "{ ", "if ", "! ", "${a:-", "$((", "((", "[[ ( ", "<(", "case x in ", "f() ", "time ", "$'", "<<E ", "a[", "!(",
-		"rm ", "git log git ", "sudo ", "sudo -aaaaaaa ", "docker ", "xargs ", "eval ", "eval - ", "sh -c ", "tmux ", "find ", "a=b ", "env a=b ",
-		"x 'y z' ", "eval 'x y' ", "{a,b}", "*", "\\", "x;", "x|", "x&", "\n", "'", "\"", "sed ;e", "awk |{",
-	} {
-		command := strings.Repeat(part, mostShell/len(part))
-		began := time.Now()
-		if line, err := parseCommand(command); err == nil {
-			for _, r := range rules {
-				r.denies(line)
+// hardParts are what makes a long command hard when it is said over and over.
+var hardParts = []string{
+	"(", "$(", "`", `"$(`, "{ ", "if ", "! ", "${a:-", "$((", "((", "[[ ( ", "<(", "case x in ", "f() ", "time ", "$'", "<<E ", "a[", "!(",
+	"rm ", "git log git ", "sudo ", "sudo -aaaaaaa ", "docker ", "xargs ", "eval ", "eval - ", "sh -c ", "tmux ", "find ", "a=b ", "env a=b ",
+	"x 'y z' ", "eval 'x y' ", "{a,b}", "*", "\\", "x;", "x|", "x&", "\n", "'", "\"", "sed ;e", "awk |{",
+	"find -exec ", "awk a ", "sed a ", "docker env a=b ", "docker sed ", "tmux awk ", "x 'a=b=c=d e' ", "rm -aaaaaaa ", "rm ../a/../b ",
+}
+
+func hardCommands() []string {
+	var hard []string
+	for _, part := range hardParts {
+		for _, around := range []string{"X", "eval eval -a 'X'", "tmux x 'a=a=X'"} {
+			room := mostShell - len(around)
+			hard = append(hard, strings.Replace(around, "X", strings.Repeat(part, room/len(part)), 1))
+		}
+		// As many words as are read, and no more.
+		hard = append(hard, strings.Repeat(part, min(mostShell/len(part), mostShellWords/(1+strings.Count(part, " ")))))
+	}
+	return hard
+}
+
+// mustRules are many rules, with a number for each N.
+func mustRules(t testing.TB, format string) []commandRule {
+	t.Helper()
+	rules := make([]commandRule, 64)
+	for i := range rules {
+		rules[i] = mustRule(t, strings.ReplaceAll(format, "N", strconv.Itoa(i)))
+	}
+	return rules
+}
+
+func TestHardCommandsTakeBoundedWork(t *testing.T) {
+	var rules []commandRule
+	for _, rule := range []string{"rm -rf /", "sudo", "git push --force *a*b*c", "git log -x", "docker run -x", "x -y", "find -delete", "env -x"} {
+		rules = append(rules, mustRule(t, rule))
+	}
+	for _, command := range hardCommands() {
+		var r shellReader
+		err := r.read(command)
+		if r.work > mostShellWork {
+			t.Errorf("got work of %d on %.40q, want at most %d", r.work, command, mostShellWork)
+		}
+		kept := 0
+		for _, c := range r.commands {
+			kept += len(c.words)
+		}
+		if kept > mostShellWords {
+			t.Errorf("got %d words kept of %.40q, want at most %d", kept, command, mostShellWords)
+		}
+		if err != nil || r.line.unknown != "" {
+			continue
+		}
+		r.line.index(r.commands, r.words)
+		for _, rule := range rules {
+			if _, looked := rule.weigh(&r.line); looked > 2*mostShellWords {
+				t.Errorf("got %d words of %.40q looked at by one rule, want each once", looked, command)
 			}
 		}
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("got %v for %q over and over, want it answered at once", took, part)
+	}
+}
+
+func TestRulesLookOnlyAtTheirProgram(t *testing.T) {
+	hard := strings.Repeat("x7 x3 -y ", mostShellWords/4)
+	for _, test := range []struct {
+		name, rules, command string
+		most                 int
+	}{
+		{"none is about it", "yN -r", hard, 0},
+		{"two are about it, and each looks at it once", "xN -r", hard, 2 * mostShellWords},
+		{"one command of many", "xN -r", strings.Repeat("ls;", 1000) + "x3 a b; " + strings.Repeat("ls;", 1000), 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			line, err := parseCommand(test.command)
+			if err != nil || line.unknown != "" {
+				t.Fatalf("got %v %s, want it read", err, line.unknown)
+			}
+			sum := 0
+			for _, r := range mustRules(t, test.rules) {
+				_, looked := r.weigh(&line)
+				sum += looked
+			}
+			if sum > test.most {
+				t.Errorf("got %d words looked at by all rules, want at most %d", sum, test.most)
+			}
+		})
+	}
+}
+
+func TestRulesDoNotAllocate(t *testing.T) {
+	line, err := parseCommand(`sudo RM -v ./A "b c" ../d /e; git push origin main --follow-tags; curl -s https://x.example`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range []string{"rm -rf", "rm -v /etc/ssl", "rm src/x", "git push --force", "git push upstream *", "wget"} {
+		r := mustRule(t, rule)
+		if n := testing.AllocsPerRun(100, func() { r.denies(line) }); n > 0 {
+			t.Errorf("got %v allocations by %q, want what they are for done once a command", n, rule)
+		}
+	}
+}
+
+func TestCommandsOfManyWords(t *testing.T) {
+	rule := mustRule(t, "rm -rf")
+	if command := "git add" + strings.Repeat(" x", mostShellWords-2); denied(rule, command) {
+		t.Error("got a command of as many words as are read denied, want it allowed")
+	}
+	for _, command := range []string{
+		"git add" + strings.Repeat(" x", mostShellWords-1),
+		strings.Repeat("x;", mostShellWords+1),
+		"x --a='" + strings.Repeat("x ", mostShellWords) + "'",
+	} {
+		if !denied(rule, command) {
+			t.Errorf("got %.20q… allowed, want it denied for its many words", command)
 		}
 	}
 }
@@ -438,5 +552,41 @@ func BenchmarkParseCommand(b *testing.B) {
 				b.Fatal("got it denied, want it allowed")
 			}
 		}
+	}
+}
+
+func BenchmarkHardParse(b *testing.B) {
+	for _, part := range []string{"if ", "while ", "x|", "find -exec ", "x&"} {
+		command := "eval eval eval '" + strings.Repeat(part, (mostShell-20)/len(part)) + "'"
+		b.Run(strings.TrimSpace(part), func(b *testing.B) {
+			for b.Loop() {
+				_, _ = parseCommand(command)
+			}
+		})
+	}
+}
+
+func BenchmarkHardRules(b *testing.B) {
+	for _, test := range []struct{ name, rules, command string }{
+		{"others", "yN -rf --aN", "rm -v ./a "},
+		{"same", "rm -rf /etc/N*/x", "rm -v ./a "},
+		{"long", "rm --N -rf", "rm --verbos "},
+		{"verbs", "git push --force --N", "git log "},
+		{"stars", "rm -v *a*N*b*", "rm aaaaaa "},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			rules := mustRules(b, test.rules)
+			line, err := parseCommand(strings.Repeat(test.command, mostShellWords/(1+strings.Count(test.command, " "))))
+			if err != nil || line.unknown != "" {
+				b.Fatal(err, line.unknown)
+			}
+			for b.Loop() {
+				for _, r := range rules {
+					if r.denies(line) {
+						b.Fatal("got it denied, want it allowed")
+					}
+				}
+			}
+		})
 	}
 }

@@ -119,7 +119,7 @@ func (e *evaluation) blocked(active []*Permission) bool {
 // it doesn't name could be any; a vendor in its place would let whoever wants to
 // be outside name one.
 func (e *evaluation) outside(p *Permission) bool {
-	if r := e.req.Resource; p.rules.resource != nil && r != "" && plainTarget(r) && !anyMatch(p.rules.resource, r) {
+	if r := e.req.Resource; p.rules.resource != nil && canonical(r) && !anyMatch(p.rules.resource, r) {
 		return true
 	}
 	if p.rules.vendors == nil || e.req.Vendor == "" {
@@ -127,6 +127,27 @@ func (e *evaluation) outside(p *Permission) bool {
 	}
 	h, err := e.vendorHost()
 	return err == nil && !matchHost(p.rules.vendors, h)
+}
+
+// canonical reports whether a resource has no other spelling that means the same
+// to whoever acts on it. Only then is not matching a block proof of being
+// outside of it.
+func canonical(resource string) bool {
+	if resource == "" || !plainTarget(resource) || strings.HasPrefix(resource, "/") || strings.HasSuffix(resource, "/") {
+		return false
+	}
+	for _, c := range []byte(resource) {
+		if c >= 0x80 || c == '%' || c == '+' {
+			return false
+		}
+	}
+	scheme, rest, isURL := strings.Cut(resource, "://")
+	if !isURL {
+		return true
+	}
+	authority, _, _ := strings.Cut(rest, "/")
+	return scheme == strings.ToLower(scheme) && authority == strings.ToLower(authority) &&
+		!strings.ContainsAny(authority, ":@?#") && !strings.HasSuffix(authority, ".")
 }
 
 // choose judges each active permission by all its rules. The newest of those

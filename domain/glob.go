@@ -70,7 +70,18 @@ func (g glob) match(s string) bool {
 // plainTarget reports whether s means to every program what it reads as. Only
 // then does a pattern's silence mean that s is outside of it.
 func plainTarget(s string) bool {
-	return len(s) <= mostTarget && targetFault(s) == ""
+	return len(s) <= mostTarget && targetFault(s) == "" && plainAuthority(s)
+}
+
+// plainAuthority reports whether the host of a URL, if s is one, ends where its
+// first segment does: "https://evil.com?.example.com/x" is at evil.com.
+func plainAuthority(s string) bool {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || !isScheme(scheme+":") {
+		return true
+	}
+	authority, _, _ := strings.Cut(rest, "/")
+	return !strings.ContainsAny(authority, "?#@")
 }
 
 // targetFault says what hides in a target or pattern, or "".

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -29,6 +30,9 @@ type DecisionLog interface {
 // History answers what was decided, from the log itself.
 type History struct {
 	Log DecisionLog
+	// MostScanned bounds the work of one page. A page that reaches it is short,
+	// perhaps empty, and its cursor goes on from there. 0 is [mostScanned].
+	MostScanned int
 }
 
 // DecisionQuery says which decisions of an account are wanted. The zero value
@@ -56,10 +60,13 @@ const (
 	// ClockSlack is how far a record's own time and the log's may lie apart: the
 	// bound on a node's clock, and the time an append may take.
 	ClockSlack = 10 * time.Second
-	// mostScanned bounds the work of one page. A page that reaches it is
-	// short, and its cursor goes on from there.
+	// mostScanned is how many records one page looks at, unless a History says
+	// otherwise.
 	mostScanned = 200_000
 )
+
+// unread is the log not answering a read.
+func unread(err error) error { return unavailable(err, "the log could not be read; try again") }
 
 // List returns a page of decisions, newest first, and the cursor of the next
 // page, empty when there is none.
@@ -69,30 +76,48 @@ func (h *History) List(ctx context.Context, q DecisionQuery) (page []domain.Reco
 	if err != nil {
 		return nil, "", err
 	}
-	lowest := through - min(through, mostScanned) // exclusive
-	for width := uint64(512); through >= floor && through > lowest; width *= 4 {
-		from := max(floor, through-min(through-1, width-1))
-		var found []domain.Recorded
-		err := h.Log.Scan(ctx, domain.Scan{
-			Partition: partition, Account: q.Account, Agent: q.Agent, From: from, Through: through,
-		}, func(r domain.Recorded, err error) error {
-			if err == nil && q.matches(r) {
-				found = append(found, r)
-			}
-			return err
-		})
+	lowest := max(floor, 1)
+	if most := uint64(cmp.Or(h.MostScanned, mostScanned)); through > most {
+		lowest = max(lowest, through-most+1)
+	}
+	for width := uint64(512); through >= lowest; width *= 4 {
+		from := max(lowest, through-min(through-1, width-1))
+		found, err := h.newest(ctx, q, partition, from, through, q.Limit-len(page))
 		if err != nil {
-			return nil, "", unavailable(err, "the log could not be read; try again")
+			return nil, "", err
 		}
-		slices.Reverse(found)
-		for _, r := range found {
-			if page = append(page, r); len(page) == q.Limit {
-				return page, h.cursor(partition, r.Position.Seq-1, floor), nil
-			}
+		if page = append(page, found...); q.Limit > 0 && len(page) == q.Limit {
+			return page, h.cursor(partition, page[len(page)-1].Position.Seq-1, floor), nil
 		}
 		through = from - 1
 	}
 	return page, h.cursor(partition, through, floor), nil
+}
+
+// newest is the newest decisions of a stretch of the log that match, newest
+// first, most of them if most isn't 0. The log is read from the oldest on, so
+// what turns out to be too old is dropped on the way.
+func (h *History) newest(ctx context.Context, q DecisionQuery, partition uint16, from, through uint64, most int) ([]domain.Recorded, error) {
+	var found []domain.Recorded
+	err := h.Log.Scan(ctx, domain.Scan{
+		Partition: partition, Account: q.Account, Agent: q.Agent, From: from, Through: through,
+	}, func(r domain.Recorded, err error) error {
+		if err != nil || !q.matches(r) {
+			return err
+		}
+		if found = append(found, r); most > 0 && len(found) == 2*most {
+			found = slices.Delete(found, 0, most)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, unread(err)
+	}
+	if most > 0 {
+		found = found[max(0, len(found)-most):]
+	}
+	slices.Reverse(found)
+	return found, nil
 }
 
 func (h *History) cursor(partition uint16, through, floor uint64) string {
@@ -107,7 +132,7 @@ func (h *History) bounds(ctx context.Context, partition uint16, q DecisionQuery)
 	floor = 1
 	if !q.Since.IsZero() {
 		if floor, err = h.Log.SeqAt(ctx, partition, q.Since.Add(-ClockSlack)); err != nil {
-			return 0, 0, unavailable(err, "the log could not be read; try again")
+			return 0, 0, unread(err)
 		}
 	}
 	if q.Cursor != "" {
@@ -120,13 +145,13 @@ func (h *History) bounds(ctx context.Context, partition uint16, q DecisionQuery)
 	if !q.Until.IsZero() {
 		after, err := h.Log.SeqAt(ctx, partition, q.Until.Add(ClockSlack))
 		if err != nil {
-			return 0, 0, unavailable(err, "the log could not be read; try again")
+			return 0, 0, unread(err)
 		}
 		return floor, max(after, 1) - 1, nil
 	}
 	status, err := h.Log.Status(ctx, partition)
 	if err != nil {
-		return 0, 0, unavailable(err, "the log could not be read; try again")
+		return 0, 0, unread(err)
 	}
 	return floor, status.Head, nil
 }
@@ -159,12 +184,12 @@ func (h *History) between(ctx context.Context, s domain.Stream, id domain.Reques
 	partition := domain.PartitionOf(s.Account, h.Log.Partitions())
 	from, err := h.Log.SeqAt(ctx, partition, since)
 	if err != nil {
-		return found, unavailable(err, "the log could not be read; try again")
+		return found, unread(err)
 	}
 	after, err := h.Log.SeqAt(ctx, partition, until)
 	if err != nil || after <= from {
 		if err != nil {
-			err = unavailable(err, "the log could not be read; try again")
+			err = unread(err)
 		}
 		return found, err
 	}
@@ -181,7 +206,7 @@ func (h *History) between(ctx context.Context, s domain.Stream, id domain.Reques
 		return nil
 	})
 	if err != nil && !errors.Is(err, errFound) {
-		return found, unavailable(err, "the log could not be read; try again")
+		return found, unread(err)
 	}
 	return found, nil
 }
@@ -192,12 +217,12 @@ func (h *History) Tail(ctx context.Context, q DecisionQuery, yield func(domain.R
 	partition := domain.PartitionOf(q.Account, h.Log.Partitions())
 	status, err := h.Log.Status(ctx, partition)
 	if err != nil {
-		return unavailable(err, "the log could not be read; try again")
+		return unread(err)
 	}
 	from := status.Head + 1
 	if !q.Since.IsZero() {
 		if from, err = h.Log.SeqAt(ctx, partition, q.Since.Add(-ClockSlack)); err != nil {
-			return unavailable(err, "the log could not be read; try again")
+			return unread(err)
 		}
 	}
 	return h.Log.Scan(ctx, domain.Scan{

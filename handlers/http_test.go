@@ -231,23 +231,25 @@ func TestRefusalsPointToTheField(t *testing.T) {
 		w := b.node().web(t)
 		w.register(b.token, "agent_ollie")
 		for body, field := range map[string]string{
-			`{"action":"buy","maxAmmount":"5"}`:                    "/maxAmmount",
-			`{"action":"buy","MaxAmount":"5"}`:                     "/MaxAmount",
-			`{"action":"buy","resource":7}`:                        "/resource",
-			`{"action":"buy","resource":["a",7]}`:                  "/resource",
-			`{"action":"buy","resource":""}`:                       "/resource/0",
-			`{"action":"buy","vendors":[]}`:                        "/vendors",
-			`{"action":"buy","expiresAt":null}`:                    "/expiresAt",
-			`{"action":"buy","expiresAt":"tomorrow"}`:              "/expiresAt",
-			`{"action":"buy","expiresAt":"1999-01-01T00:00:00Z"}`:  "/expiresAt",
-			`{"action":"buy","maxAmount":1e3}`:                     "/maxAmount",
-			`{"action":"buy","context":{"branche":"main"}}`:        "/context/branche",
-			`{"action":"buy","requiresApproval":true}`:             "/requiresApproval",
-			`{"action":"buy","budgets":[{"amount":"5"}]}`:          "/budgets",
-			`{"action":"buy","action":"sell"}`:                     "/action",
-			`{"action":"buy","timeWindows":[{"days":["monday"]}]}`: "/timeWindows/0",
-			`{"action":"buy","status":"active"}`:                   "/status",
-			`{"action":"buy","deniedCommands":["$X"]}`:             "/deniedCommands/0",
+			`{"action":"buy","maxAmmount":"5"}`:                        "/maxAmmount",
+			`{"action":"buy","MaxAmount":"5"}`:                         "/MaxAmount",
+			`{"action":"buy","resource":7}`:                            "/resource",
+			`{"action":"buy","resource":["a",7]}`:                      "/resource",
+			`{"action":"buy","resource":""}`:                           "/resource/0",
+			`{"action":"buy","vendors":[]}`:                            "/vendors",
+			`{"action":"buy","expiresAt":null}`:                        "/expiresAt",
+			`{"action":"buy","expiresAt":"tomorrow"}`:                  "/expiresAt",
+			`{"action":"buy","expiresAt":"1999-01-01T00:00:00Z"}`:      "/expiresAt",
+			`{"action":"buy","expiresAt":"0001-01-01T00:00:00Z"}`:      "/expiresAt",
+			`{"action":"buy","expiresAt":"9999-12-31T23:59:59-23:00"}`: "/expiresAt",
+			`{"action":"buy","maxAmount":1e3}`:                         "/maxAmount",
+			`{"action":"buy","context":{"branche":"main"}}`:            "/context/branche",
+			`{"action":"buy","requiresApproval":true}`:                 "/requiresApproval",
+			`{"action":"buy","budgets":[{"amount":"5"}]}`:              "/budgets",
+			`{"action":"buy","action":"sell"}`:                         "/action",
+			`{"action":"buy","timeWindows":[{"days":["monday"]}]}`:     "/timeWindows/0",
+			`{"action":"buy","status":"active"}`:                       "/status",
+			`{"action":"buy","deniedCommands":["$X"]}`:                 "/deniedCommands/0",
 		} {
 			r := w.do("POST", "/v1/agents/agent_ollie/permissions", b.token, body)
 			if r.status != 400 || r.field() != field {
@@ -347,6 +349,12 @@ func TestMembers(t *testing.T) {
 		release()
 		synctest.Wait()
 		other.must(200, "GET", "/v1/me", rotated, "")
+		// Rights are judged when the act is recorded, not only when it arrived.
+		admin := handlers.Member{Account: home, Member: domain.Member{ID: domain.MemberID(id), Role: domain.RoleAdmin}}
+		_, _, err := two.Grant(t.Context(), admin, "agent_a", domain.Terms{Action: "read"})
+		wantCode(t, err, "FORBIDDEN")
+		_, err = two.ChangeSettings(t.Context(), admin, domain.ChangeSettings{Name: &rotated})
+		wantCode(t, err, "FORBIDDEN")
 		w.must(204, "DELETE", "/v1/members/"+id, b.token, "")
 		other.must(401, "GET", "/v1/me", rotated, "")
 		w.must(409, "DELETE", "/v1/members/mem_owner", b.token, "")

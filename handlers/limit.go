@@ -35,13 +35,15 @@ func (l *Limiter) Pass(key string) error {
 	if l == nil {
 		return nil
 	}
-	now := l.now()
-	r := l.bucket(key, now).ReserveN(now, 1)
-	if wait := r.DelayFrom(now); wait > 0 {
-		r.CancelAt(now)
-		return limited(wait)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now() // with the lock held: a bucket that sees time go back gives it twice
+	b := l.bucket(key, now)
+	if b.AllowN(now, 1) {
+		return nil
 	}
-	return nil
+	missing := 1 - b.TokensAt(now)
+	return limited(time.Duration(missing / float64(l.perSecond) * float64(time.Second)))
 }
 
 // Limited is too many requests. Nothing is allowed by it.
@@ -53,9 +55,8 @@ func (e *Limited) Error() string {
 
 func limited(wait time.Duration) error { return &Limited{Wait: wait} }
 
+// bucket is called with mu held, like sweep.
 func (l *Limiter) bucket(key string, now time.Time) *rate.Limiter {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.sweep(now)
 	b := l.buckets[key]
 	if b == nil {

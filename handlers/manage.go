@@ -101,7 +101,12 @@ func (w *Writer) ResetOwner(ctx context.Context, id domain.AccountID, token stri
 
 // ChangeSettings changes an account's defaults.
 func (w *Writer) ChangeSettings(ctx context.Context, by Member, cmd domain.ChangeSettings) (domain.Account, error) {
-	return w.account(ctx, by.on(""), func(a domain.Account) ([]domain.Event, error) { return a.Change(cmd) })
+	return w.account(ctx, by.on(""), func(a domain.Account) ([]domain.Event, error) {
+		if err := mayManage(a, by.on("")); err != nil {
+			return nil, err
+		}
+		return a.Change(cmd)
+	})
 }
 
 // AddMember adds a member and returns the token, which is not kept.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -15,7 +16,26 @@ import (
 const MaxBody = 64 << 10
 
 // strict is kept because making options costs as much as using them.
-var strict = json.JoinOptions(json.RejectUnknownMembers(true))
+var strict = json.JoinOptions(
+	json.RejectUnknownMembers(true),
+	json.WithUnmarshalers(json.UnmarshalFromFunc(readTime)),
+)
+
+// readTime reads a time, but not the zero one: programs send that for a time
+// that was never set, and here it would mean one that never comes.
+func readTime(dec *jsontext.Decoder, t *time.Time) error {
+	token, err := dec.ReadToken()
+	if err != nil {
+		return err
+	}
+	if token.Kind() != '"' || t.UnmarshalText([]byte(token.String())) != nil {
+		return errors.New("is not a time; send RFC 3339, such as 2027-01-01T00:00:00Z")
+	}
+	if year := t.UTC().Year(); year < 1970 || year > 9999 {
+		return fmt.Errorf("is in the year %d; send one from 1970 to 9999, or leave it out", year)
+	}
+	return nil
+}
 
 // Decode reads one JSON object from outside. It is the only door: duplicate
 // and unknown names, names in another case, bad UTF-8 and trailing data are

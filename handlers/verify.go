@@ -68,7 +68,7 @@ func (v *Verifier) Verify(ctx context.Context, key domain.TokenHash, ask *domain
 			v.Metrics.conflict()
 			continue
 		case err != nil:
-			return domain.Recorded{}, unavailable(err, "the decision could not be recorded in time, so nothing is allowed; repeat with the same idempotencyKey")
+			return domain.Recorded{}, unavailable(err, "the decision could not be recorded in time, so nothing is allowed; ask again, with the same idempotencyKey if you sent one")
 		case receipt.Duplicate:
 			return v.earlier(ctx, s, key, receipt.Position, digest)
 		}

@@ -108,11 +108,17 @@ func ViewPermissions(a *domain.Agent, now time.Time) []PermissionView {
 	return views
 }
 
-// ViewPassport shows a passport to its agent: without the notes.
+// ViewPassport shows a passport to its agent: without the notes, and without
+// what was revoked.
 func ViewPassport(a *domain.Agent, now time.Time) PassportView {
-	views := ViewPermissions(a, now)
-	for i := range views {
-		views[i].Notes = ""
+	views := []PermissionView{}
+	for _, p := range a.Permissions {
+		if !p.Revoked.IsZero() {
+			continue
+		}
+		view := ViewPermission(a, p, now)
+		view.Notes = ""
+		views = append(views, view)
 	}
 	return PassportView{
 		AgentID: a.ID, Name: a.Name, Type: a.Type, Status: a.Status,

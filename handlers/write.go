@@ -22,6 +22,7 @@ type Writer struct {
 // act is who does something to which stream, and what led to it.
 type act struct {
 	by     domain.Actor
+	member domain.MemberID // empty for an act of Behalf's own
 	stream domain.Stream
 	cause  string
 }
@@ -122,7 +123,7 @@ func refold(ctx context.Context, log Log, passports *projections.Passports, s do
 		return passports.Apply(domain.Recorded{}, err)
 	}
 	if err != nil {
-		return unavailable(err, "the log could not be read; try again")
+		return unread(err)
 	}
 	return nil
 }
@@ -140,7 +141,8 @@ func version(passports *projections.Passports, s domain.Stream) uint64 {
 	return account.Version
 }
 
-// agent executes a command on one agent.
+// agent executes a command on one agent. The right of the member is judged in
+// each attempt, by what the log holds then.
 func (w *Writer) agent(ctx context.Context, a act, decide func(domain.Agent) ([]domain.Event, error)) (domain.Agent, error) {
 	return execute(ctx, w, a, func() (domain.Agent, uint64, error) {
 		agent := w.Passports.Agent(a.stream)
@@ -148,7 +150,19 @@ func (w *Writer) agent(ctx context.Context, a act, decide func(domain.Agent) ([]
 			return domain.Agent{}, 0, Unreadable(err)
 		}
 		return *agent, agent.Version, nil
-	}, decide)
+	}, func(agent domain.Agent) ([]domain.Event, error) {
+		if err := catchUp(ctx, w.Log, w.Passports, domain.Stream{Account: a.stream.Account}); err != nil {
+			return nil, err
+		}
+		account, err := w.Passports.Account(a.stream.Account)
+		if err != nil {
+			return nil, Unreadable(err)
+		}
+		if err := mayManage(*account, a); err != nil {
+			return nil, err
+		}
+		return decide(agent)
+	})
 }
 
 // account executes a command on an account.
@@ -160,4 +174,12 @@ func (w *Writer) account(ctx context.Context, a act, decide func(domain.Account)
 		}
 		return *account, account.Version, nil
 	}, decide)
+}
+
+// mayManage is the rule that a member who acts is still one, and an admin.
+func mayManage(account domain.Account, a act) error {
+	if m, _ := account.Member(a.member); a.member != "" && !m.Role.AtLeast(domain.RoleAdmin) {
+		return domain.Reject(domain.Forbidden, "this needs the role %s or higher, which %s does not have any more", domain.RoleAdmin, a.member)
+	}
+	return nil
 }

@@ -47,8 +47,9 @@ func (s *shell) exitCode(cmd *cobra.Command, err error) int {
 	}
 	_, usage := errors.AsType[usageError](err)
 	_, broken := errors.AsType[*brokenPromise](err)
+	_, cut := errors.AsType[*cutLog](err)
 	switch {
-	case broken:
+	case broken || cut:
 		return exitFailed
 	case s.began && cmd.CommandPath() == "behalf log check":
 		return exitUnavailable // it could not be read, which is not a verdict on it

@@ -69,6 +69,11 @@ func checkLog(ctx context.Context, cfg serveConfig, out, errs io.Writer) (err er
 	if err != nil {
 		return err
 	}
+	if cfg.NATS == "" {
+		if err := newAnchor(cfg.Data, log, logs).check(ctx); err != nil {
+			return &cutLog{err}
+		}
+	}
 	began := time.Now()
 	var total projections.Audit
 	for p := range log.Partitions() {
@@ -88,6 +93,11 @@ func checkLog(ctx context.Context, cfg serveConfig, out, errs io.Writer) (err er
 		total.Records, total.Decisions, total.Allowed, took.Round(time.Millisecond), float64(total.Records)/took.Seconds())
 	return err
 }
+
+// cutLog is a log that doesn't reach as far as it did. Its exit code is 1.
+type cutLog struct{ error }
+
+func (e *cutLog) Error() string { return "the log is NOT sound: " + e.error.Error() }
 
 // brokenPromise is a log that can't be trusted. Its exit code is 1.
 type brokenPromise struct {
@@ -117,7 +127,7 @@ func checkPartition(ctx context.Context, log *natslog.Log, partition uint16, err
 		}
 		return nil
 	})
-	if err == nil && audit.Records != status.Head {
+	if errors.Is(err, natslog.ErrMissing) || err == nil && audit.Records != status.Head {
 		return nil, &projections.AuditFault{Seq: audit.Records + 1, Promise: "nothing that was acknowledged is missing", Detail: fmt.Sprintf("the log's head is %d", status.Head)}
 	}
 	return audit, err

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -79,6 +80,7 @@ type node struct {
 	// broker is the NATS connections and, when it runs inside, the server.
 	broker *broker
 	log    *natslog.Log
+	anchor *anchor // of an embedded log, else nil
 
 	passports projections.Passports
 	gate      *handlers.Gate
@@ -171,6 +173,12 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if n.broker.server != nil {
+		n.anchor = newAnchor(n.cfg.Data, log, n.logs)
+		if err := n.anchor.check(ctx); err != nil {
+			return err
+		}
+	}
 	n.log = log
 	n.gate.Log, n.gate.Healthy = log, n.broker.healthy
 	n.desk.Identifier.Log, n.desk.Verifier.Log, n.desk.Writer.Log, n.desk.History.Log = log, log, log, log
@@ -180,6 +188,9 @@ func (n *node) open(ctx context.Context) error {
 // run runs the parts together until ctx ends or one fails, then stops them in
 // the order in which callers stop depending on them.
 func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error {
+	if host, _, _ := net.SplitHostPort(n.cfg.Listen); !loopback(host) {
+		n.logs.WarnContext(ctx, "HTTP is served in clear beyond this machine; put a proxy with TLS before it", slog.String("listen", n.cfg.Listen))
+	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", n.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w; stop what uses it, or choose another with --listen", n.cfg.Listen, err)
@@ -200,6 +211,9 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 		})
 	}
 	reading.Go(func() { stopCallers(unlessDone(readers, n.gate.Run(readers), "watch the log")) })
+	if n.anchor != nil {
+		reading.Go(func() { stopCallers(unlessDone(readers, n.anchor.run(readers), "anchor the log")) })
+	}
 	for i, serve := range []func(context.Context) error{
 		func(ctx context.Context) error { return n.serveHTTP(ctx, listener) }, n.serveNATS,
 	} {
@@ -225,6 +239,11 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 		return err
 	}
 	return errors.Join(drained[:]...)
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // unlessDone is the error of a part that ended before it was told to.

@@ -453,6 +453,52 @@ func TestStopUnderLoad(t *testing.T) {
 	}
 }
 
+// A log that lost its end is not served: what was revoked there would hold again.
+func TestServeRefusesALogThatWasCut(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := startServer(t, dir)
+	key := s.agent("agent_ollie")
+	for range 5 {
+		s.must(200, "POST", "/v1/verify", key, purchase)
+	}
+	if err := waitUntil(t.Context(), func() bool {
+		b, err := os.ReadFile(filepath.Join(dir, "anchor.json"))
+		return err == nil && strings.Contains(string(b), `"heads":[8]`)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	blocks, err := filepath.Glob(filepath.Join(dir, "nats/jetstream/*/streams/BEHALF/msgs/*"))
+	if err != nil || len(blocks) == 0 {
+		t.Fatalf("found no files of the log: %v", err)
+	}
+	for _, file := range blocks {
+		if !strings.HasSuffix(file, "/1.blk") {
+			if err := os.Remove(file); err != nil { // the index, as a kill would leave it
+				t.Fatal(err)
+			}
+			continue
+		}
+		info, err := os.Stat(file)
+		if err == nil {
+			err = os.Truncate(file, info.Size()-100)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, _, errs := command(t, nil, serverArgs(dir)...)
+	if code == 0 || !strings.Contains(errs, "records are lost") {
+		t.Errorf("got exit code %d and %q, want a refusal", code, errs)
+	}
+	if code, _, errs := command(t, nil, "log", "check", "--data", dir); code != 1 || !strings.Contains(errs, "NOT sound") {
+		t.Errorf("log check: got exit code %d and %q, want 1", code, errs)
+	}
+}
+
 // A lost owner's token is replaced by whoever runs the server.
 func TestResetOwnerToken(t *testing.T) {
 	t.Parallel()

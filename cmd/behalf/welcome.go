@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -62,6 +63,12 @@ func (n *node) firstStart(ctx context.Context, token string) (string, error) {
 			n.logs.WarnContext(ctx, "BEHALF_OWNER_TOKEN is no member's token: it presets the first start's only; --reset-owner-token makes it the owner's")
 		}
 		return "", nil
+	}
+	if status, err := n.log.Status(ctx, 0); err != nil || status.Head > 0 && status.Followed {
+		if known, _ := n.passports.Account(id); err != nil || !known.Opened() {
+			return "", cmp.Or(err, fmt.Errorf("the log holds %d records, but not the account %s it was made for; it is damaged: restore it from a backup", status.Head, id))
+		}
+		return "", nil // another node has just opened it
 	}
 	if token == "" {
 		token = handlers.NewMemberToken()

@@ -113,14 +113,21 @@ func (a *API) serve(serve func(*call) error) http.Handler {
 	})
 }
 
-func (c *call) admit(buffer *[]byte) (err error) {
+// admit reads the body before it asks whose the credential is: a body can be
+// made to take its time, and what was true before it came is no longer.
+func (c *call) admit(buffer *[]byte) error {
+	if err := c.read(buffer); err != nil {
+		return err
+	}
 	address, _, err := net.SplitHostPort(c.r.RemoteAddr)
 	if err != nil {
 		address = c.r.RemoteAddr
 	}
-	if c.caller, err = c.Admit(c.r.Context(), address, c.r.Header.Get("Authorization")); err != nil {
-		return err
-	}
+	c.caller, err = c.Admit(c.r.Context(), address, c.r.Header.Get("Authorization"))
+	return err
+}
+
+func (c *call) read(buffer *[]byte) (err error) {
 	switch c.r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodDelete:
 		return nil
@@ -132,6 +139,9 @@ func (c *call) admit(buffer *[]byte) (err error) {
 		if media, _, err := mime.ParseMediaType(kind); err != nil || media != "application/json" {
 			return domain.Reject(domain.MediaType, "the body must be JSON; send the header Content-Type: application/json")
 		}
+	}
+	if c.r.Header.Get("Content-Encoding") != "" {
+		return domain.Reject(domain.MediaType, "the body must not be compressed; leave the header Content-Encoding out")
 	}
 	c.body, err = readAll((*buffer)[:0], c.r.Body)
 	*buffer = c.body

@@ -111,8 +111,8 @@ func timeOf(values url.Values, name string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return t, domain.RejectField(domain.Invalid, "/"+name, "%q is not a time; send RFC 3339, such as 2027-01-01T00:00:00Z", text)
+	if err != nil || t.UTC().Year() < 1970 {
+		return t, domain.RejectField(domain.Invalid, "/"+name, "%q is not a time after 1970; send RFC 3339, such as 2027-01-01T00:00:00Z", text)
 	}
 	return t, nil
 }

@@ -269,7 +269,7 @@ func account(c *call) error {
 	}
 	a, err := c.Identifier.Passports.Account(m.Account)
 	if err != nil {
-		return err
+		return handlers.Unreadable(err)
 	}
 	return c.answer(http.StatusOK, handlers.ViewAccount(a))
 }
@@ -300,7 +300,7 @@ func members(c *call) error {
 	}
 	a, err := c.Identifier.Passports.Account(m.Account)
 	if err != nil {
-		return err
+		return handlers.Unreadable(err)
 	}
 	views := []handlers.MemberView{}
 	for _, m := range a.Roster() {

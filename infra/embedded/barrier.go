@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -167,9 +168,12 @@ func (b *barrier) forget() {
 // sync makes durable what the streams hold now.
 func (b *barrier) sync() error {
 	holds := b.holds() // before the look at the files: what comes later may be missed there
-	tails, err := b.streams()
+	tails, gone, err := b.streams()
 	if err != nil {
 		return err
+	}
+	if holds && gone != "" {
+		return fmt.Errorf("%s, where a stream had messages, is not there any more: what the server acknowledges can't be synced", gone)
 	}
 	errs := make([]error, len(tails))
 	if len(tails) == 1 {
@@ -184,26 +188,25 @@ func (b *barrier) sync() error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for _, t := range tails {
-		if t.block != nil {
-			return nil
-		}
-	}
-	if holds {
+	// Each stream that ever had a block still has one, or its sync failed. The
+	// server says only whether there is a message at all, so of streams that
+	// never had one, no more can be asked than that one of all has.
+	if holds && !slices.ContainsFunc(tails, func(t *tail) bool { return t.block != nil }) {
 		return fmt.Errorf("the server holds messages, but there is no message block in %s: "+
 			"this version of it keeps them in another way, so what it acknowledges can't be synced", b.dir)
 	}
 	return nil
 }
 
-// streams finds the streams there are now. One that was made since the last
-// round may have been appended to already, so they are looked up each time.
-func (b *barrier) streams() ([]*tail, error) {
+// streams finds the streams there are now, and the directory of one that had
+// messages and is gone, if any. A stream that was made since the last round may
+// have been appended to already, so they are looked up each time.
+func (b *barrier) streams() (found []*tail, gone string, err error) {
 	entries, err := os.ReadDir(b.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, "", err
 	}
-	found := make([]*tail, 0, len(entries))
+	found = make([]*tail, 0, len(entries))
 	tails := make(map[string]*tail, len(entries))
 	for _, e := range entries {
 		name := e.Name()
@@ -218,9 +221,14 @@ func (b *barrier) streams() ([]*tail, error) {
 		tails[name] = t
 		found = append(found, t)
 	}
+	for _, t := range b.tails {
+		if t.block != nil {
+			gone = t.dir
+		}
+	}
 	b.forget() // those that are gone
 	b.tails = tails
-	return found, nil
+	return found, gone, nil
 }
 
 // syncTree syncs the files and directories of a tree that have changed since.

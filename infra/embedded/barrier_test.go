@@ -287,6 +287,103 @@ func TestAnUnknownLayoutFails(t *testing.T) {
 	}
 }
 
+// What the server acknowledges then goes nowhere, and other streams that are
+// well say nothing of that.
+func TestAStreamThatWasThereAndIsGoneFailsForEver(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(stream string) error{
+		"meta.inf":      func(stream string) error { return os.Remove(filepath.Join(stream, "meta.inf")) },
+		"meta.sum":      func(stream string) error { return os.Remove(filepath.Join(stream, "meta.sum")) },
+		"the new block": func(stream string) error { return os.Remove(filepath.Join(stream, "msgs", "2.blk")) },
+		"all blocks":    func(stream string) error { return os.RemoveAll(filepath.Join(stream, "msgs")) },
+		"the stream":    os.RemoveAll,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, _ := fakeStream(t)
+			grow(t, filepath.Join(dir, "S", "msgs", "2.blk"))
+			well := filepath.Join(dir, "T", "msgs", "1.blk")
+			mustWrite(t, filepath.Join(dir, "T", "meta.inf"), "x")
+			mustWrite(t, filepath.Join(dir, "T", "meta.sum"), "x")
+			mustWrite(t, well, "message")
+			b := mustBarrier(t, dir, (*os.File).Sync)
+			if err := b.wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			away := filepath.Join(t.TempDir(), "S")
+			if err := os.CopyFS(away, os.DirFS(filepath.Join(dir, "S"))); err != nil {
+				t.Fatal(err)
+			}
+			if err := change(filepath.Join(dir, "S")); err != nil {
+				t.Fatal(err)
+			}
+			grow(t, well)
+			if err := b.wait(t.Context()); err == nil {
+				t.Error("got no error")
+			}
+			if err := os.RemoveAll(filepath.Join(dir, "S")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(away, filepath.Join(dir, "S")); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.wait(t.Context()); err == nil {
+				t.Error("after it was put back: got no error")
+			}
+		})
+	}
+}
+
+func TestAnUnknownLayoutOfOneStreamFails(t *testing.T) {
+	t.Parallel()
+	for _, other := range []string{"meta.inf", "meta.sum"} {
+		dir, _ := fakeStream(t)
+		for _, name := range []string{"meta.inf", "meta.sum", filepath.Join("msgs", "1.blk")} {
+			mustWrite(t, filepath.Join(dir, "T", name), "x")
+		}
+		rename(t, filepath.Join(dir, "T", other), "meta.json")
+		if b, err := newBarrier(dir, func() bool { return true }, (*os.File).Sync); err == nil {
+			b.close()
+			t.Errorf("blocks without %s: got no error", other)
+		}
+	}
+}
+
+// A stream is made in steps: its directory, then what it is, then a block. A
+// round can find it at any of them.
+func TestAStreamThatIsBeingMadeIsWaitedForByNoOne(t *testing.T) {
+	t.Parallel()
+	dir, _ := fakeStream(t)
+	d := newDisk()
+	b := mustBarrier(t, dir, d.sync)
+	stream := filepath.Join(dir, "T")
+	block := filepath.Join(stream, "msgs", "1.blk")
+	for _, step := range []func(){
+		func() {
+			if err := os.Mkdir(stream, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		},
+		func() {
+			if err := os.Mkdir(filepath.Dir(block), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		},
+		func() { mustWrite(t, filepath.Join(stream, "meta.inf"), "x") },
+		func() { mustWrite(t, filepath.Join(stream, "meta.sum"), "x") },
+		func() { grow(t, block) },
+		func() { grow(t, block) },
+	} {
+		step()
+		if err := b.wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := d.sizes[block]; got != 14 {
+		t.Errorf("got %d bytes synced, want 14", got)
+	}
+}
+
 func TestABlockThatWasReplacedIsFound(t *testing.T) {
 	t.Parallel()
 	dir, block := fakeStream(t)

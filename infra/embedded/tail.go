@@ -27,16 +27,21 @@ func (t *tail) close() {
 	}
 }
 
-// sync makes durable what the stream holds now.
+// sync makes durable what the stream holds now. Once it had a block, a file that
+// is missing is an error: the server goes on acknowledging what it writes to one
+// that was pulled away, and that goes nowhere.
 func (t *tail) sync(fsync func(*os.File) error) error {
-	if err := t.syncMeta(fsync); err != nil {
+	// The block comes first: the server makes it last, so that what is missing
+	// beside it is not still to come.
+	if err := t.find(fsync); err != nil {
+		return err
+	}
+	err := t.syncMeta(fsync)
+	if t.block == nil {
 		return unlessGone(err) // a stream without them is still being made, and has no messages
 	}
-	if err := t.find(fsync); err != nil {
-		return unlessGone(err)
-	}
-	if t.block == nil {
-		return nil
+	if err != nil {
+		return err
 	}
 	if err := t.advance(fsync); err != nil {
 		return err
@@ -72,22 +77,26 @@ func (t *tail) syncMeta(fsync func(*os.File) error) error {
 // find opens the newest block when there is none yet, or another file has taken
 // its place. Then nothing is known of what is on disk, and all of it is synced.
 func (t *tail) find(fsync func(*os.File) error) error {
-	if t.block != nil {
+	had := t.block != nil
+	if had {
 		open, err := t.block.Stat()
 		if err != nil {
 			return err
 		}
 		there, err := os.Stat(t.block.Name())
-		if err == nil && os.SameFile(open, there) {
-			return nil
-		}
-		if err := unlessGone(err); err != nil {
+		if err != nil {
 			return err
+		}
+		if os.SameFile(open, there) {
+			return nil
 		}
 		t.close()
 	}
 	index, err := t.newest()
-	if err != nil || index == 0 {
+	if err != nil && !had {
+		return unlessGone(err) // there is no message yet
+	}
+	if err != nil {
 		return err
 	}
 	if err := t.open(index); err != nil {
@@ -103,7 +112,8 @@ func (t *tail) find(fsync func(*os.File) error) error {
 // changed by the server: streams, account, jetstream and the data directory.
 const storeDepth = 4
 
-// newest is the number of the newest block, 0 if there is none.
+// newest is the number of the newest block. If there is none, the error is
+// [fs.ErrNotExist].
 func (t *tail) newest() (int, error) {
 	entries, err := os.ReadDir(filepath.Join(t.dir, "msgs"))
 	if err != nil {
@@ -118,6 +128,9 @@ func (t *tail) newest() (int, error) {
 			}
 			newest = max(newest, n)
 		}
+	}
+	if newest == 0 {
+		return 0, fmt.Errorf("message blocks in %s: %w", t.dir, fs.ErrNotExist)
 	}
 	return newest, nil
 }

@@ -29,8 +29,10 @@ const (
 // not finished yet. The client has no constant for it.
 const duplicateInFlight jetstream.ErrorCode = 10158
 
-// ackTimeout bounds the wait for an acknowledgement for callers that don't.
-const ackTimeout = 5 * time.Second
+// ackTimeout bounds the wait for an acknowledgement. While nobody leads a
+// stream a request may never be answered, and a caller with more time than this
+// uses it better by looking what became of it.
+const ackTimeout = 3 * time.Second
 
 // Append stores r if the newest event of its stream is at last, otherwise it
 // returns [domain.ErrMoved]. A dedupe that is not empty names the append: while
@@ -79,11 +81,8 @@ type placed struct {
 }
 
 func (l *Log) append(ctx context.Context, p *partition, r domain.Record, at placed) (domain.Receipt, error) {
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, ackTimeout)
-		defer cancel()
-	}
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
 	if l.queue != nil {
 		leave, err := l.queue.enter(ctx, at.guard)
 		if err != nil {

@@ -148,6 +148,7 @@ func leaderStops(t *testing.T, r *replicated) {
 	var count atomic.Int64
 	middle := make(chan struct{})
 	var writing sync.WaitGroup
+	defer writing.Wait()
 	for n := range writers {
 		w := writer{name: strconv.Itoa(n), agent: domain.AgentID("agent_" + strconv.Itoa(n%2))}
 		l := nodes[n/2%len(nodes)]

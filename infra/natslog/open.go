@@ -179,6 +179,11 @@ func (o *opener) stream(ctx context.Context, number uint16, name string) (jetstr
 	if err := differences(have, want); err != nil {
 		return nil, err
 	}
+	// Nothing is ever deleted, so there are no holes. To read a damaged log, and
+	// say where, is what it may be opened for.
+	if s := stream.CachedInfo().State; !o.ReadOnly && (s.NumDeleted > 0 || s.LastSeq > 0 && (s.FirstSeq != 1 || s.Msgs != s.LastSeq)) {
+		return nil, fmt.Errorf("it holds %d messages from sequence %d to %d: %w", s.Msgs, s.FirstSeq, s.LastSeq, ErrMissing)
+	}
 	if have.Duplicates != want.Duplicates {
 		have.Duplicates = want.Duplicates
 		return o.js.UpdateStream(ctx, have)

@@ -36,6 +36,9 @@ type section struct {
 	// filter is the subject to read, or empty for all; from all, what begins
 	// with skip is not decoded, or everything is if it is empty.
 	filter, skip string
+	// ends says that all of it is stored already, so that nothing coming for a
+	// long time means that something is missing.
+	ends bool
 }
 
 // item is a message that was read. Those that are not kept are there to show
@@ -46,6 +49,13 @@ type item struct {
 	record        domain.Recorded
 	err           error
 }
+
+// ErrMissing says that the log knows of a record that it does not have: it is
+// damaged.
+var ErrMissing = errors.New("the log does not have all records it says it has; restore it from a backup")
+
+// stallTimeout is how long a healthy server may take to deliver what it has.
+const stallTimeout = 15 * time.Second
 
 // errEnough ends a read in good order.
 var errEnough = errors.New("enough")
@@ -130,7 +140,7 @@ func (l *Log) readOnce(ctx context.Context, p *partition, s section, take func(i
 		return err
 	}
 	delivered := uint64(0)
-	err = l.consume(live, consumer, func(messages []jetstream.Msg, items []item) error {
+	err = l.consume(live, consumer, s.ends, func(messages []jetstream.Msg, items []item) error {
 		p.decodeAll(s, messages, items)
 		for _, it := range items {
 			if delivered++; it.delivery != delivered {
@@ -152,7 +162,7 @@ func (l *Log) readOnce(ctx context.Context, p *partition, s section, take func(i
 }
 
 // consume has batches of what a consumer delivers taken, until that fails.
-func (l *Log) consume(ctx context.Context, c jetstream.Consumer, take func([]jetstream.Msg, []item) error) error {
+func (l *Log) consume(ctx context.Context, c jetstream.Consumer, ends bool, take func([]jetstream.Msg, []item) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	incoming, failed := make(chan jetstream.Msg, inFlight), make(chan error, 1)
 	consuming, err := c.Consume(
@@ -181,9 +191,15 @@ func (l *Log) consume(ctx context.Context, c jetstream.Consumer, take func([]jet
 		<-consuming.Closed()
 	}()
 
+	var stalled <-chan time.Time // never, unless it ends
 	messages, items := make([]jetstream.Msg, 0, batchSize), make([]item, batchSize)
 	for {
+		if ends {
+			stalled = time.After(stallTimeout)
+		}
 		select {
+		case <-stalled:
+			return refusedBy{ErrMissing}
 		case m := <-incoming:
 			messages = drain(incoming, append(messages[:0], m))
 		case err := <-failed:

@@ -36,7 +36,7 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 	if q.Live {
 		patience = 0
 	}
-	err = l.read(ctx, p, section{from: q.From, filter: filter}, patience, func(it item) error {
+	err = l.read(ctx, p, section{from: q.From, filter: filter, ends: !q.Live}, patience, func(it item) error {
 		if it.seq > end {
 			return errEnough
 		}

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
@@ -53,10 +54,6 @@ const (
 
 // Check takes the next record, or the error that came in place of one.
 func (a *Audit) Check(r domain.Recorded, err error) error {
-	seq := r.Position.Seq
-	if err != nil {
-		return &AuditFault{Seq: max(seq, a.next), Promise: promiseReadable, Detail: err.Error()}
-	}
 	if a.agents == nil {
 		a.agents = map[domain.Stream]*domain.Agent{}
 		a.accounts = map[domain.AccountID]uint64{}
@@ -64,6 +61,13 @@ func (a *Audit) Check(r domain.Recorded, err error) error {
 		a.events = map[domain.EventID]uint64{}
 		a.next = 1
 	}
+	if unreadable, ok := errors.AsType[*domain.Unreadable](err); ok {
+		return &AuditFault{Seq: unreadable.Position.Seq, Promise: promiseReadable, Detail: err.Error()}
+	}
+	if err != nil {
+		return &AuditFault{Seq: a.next, Promise: promiseReadable, Detail: err.Error()}
+	}
+	seq := r.Position.Seq
 	if seq != a.next {
 		return &AuditFault{Seq: a.next, Promise: promiseWhole, Detail: fmt.Sprintf("the next record there is has sequence %d", seq)}
 	}

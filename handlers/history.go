@@ -31,7 +31,7 @@ type DecisionLog interface {
 type History struct {
 	Log DecisionLog
 	// MostScanned bounds the work of one page. A page that reaches it is short,
-	// perhaps empty, and its cursor goes on from there. 0 is [mostScanned].
+	// perhaps empty, and its cursor goes on from there. 0 is 200,000.
 	MostScanned int
 }
 
@@ -95,7 +95,7 @@ func (h *History) List(ctx context.Context, q DecisionQuery) (page []domain.Reco
 }
 
 // newest is the newest decisions of a stretch of the log that match, newest
-// first, most of them if most isn't 0. The log is read from the oldest on, so
+// first, or the newest most of them if most is above 0. The log is read from the oldest on, so
 // what turns out to be too old is dropped on the way.
 func (h *History) newest(ctx context.Context, q DecisionQuery, partition uint16, from, through uint64, most int) ([]domain.Recorded, error) {
 	var found []domain.Recorded

@@ -36,9 +36,21 @@ type section struct {
 	// filter is the subject to read, or empty for all; from all, what begins
 	// with skip is not decoded, or everything is if it is empty.
 	filter, skip string
-	// ends says that all of it is stored already, so that nothing coming for a
-	// long time means that something is missing.
-	ends bool
+	// through is the last sequence that is wanted, all up to it being stored
+	// already, or 0 to go on with what comes.
+	through uint64
+}
+
+// ends reports whether nothing coming for a long time means that something is
+// missing.
+func (s section) ends() bool { return s.through > 0 }
+
+// inFlight is how many messages may be on their way: none that nobody wants.
+func (s section) inFlight() int {
+	if !s.ends() || s.through < s.from {
+		return inFlight
+	}
+	return int(min(inFlight, s.through-s.from+1))
 }
 
 // item is a message that was read. Those that are not kept are there to show
@@ -140,7 +152,7 @@ func (l *Log) readOnce(ctx context.Context, p *partition, s section, take func(i
 		return err
 	}
 	delivered := uint64(0)
-	err = l.consume(live, consumer, s.ends, func(messages []jetstream.Msg, items []item) error {
+	err = l.consume(live, consumer, s, func(messages []jetstream.Msg, items []item) error {
 		p.decodeAll(s, messages, items)
 		for _, it := range items {
 			if delivered++; it.delivery != delivered {
@@ -162,7 +174,7 @@ func (l *Log) readOnce(ctx context.Context, p *partition, s section, take func(i
 }
 
 // consume has batches of what a consumer delivers taken, until that fails.
-func (l *Log) consume(ctx context.Context, c jetstream.Consumer, ends bool, take func([]jetstream.Msg, []item) error) error {
+func (l *Log) consume(ctx context.Context, c jetstream.Consumer, s section, take func([]jetstream.Msg, []item) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	incoming, failed := make(chan jetstream.Msg, inFlight), make(chan error, 1)
 	consuming, err := c.Consume(
@@ -172,7 +184,7 @@ func (l *Log) consume(ctx context.Context, c jetstream.Consumer, ends bool, take
 			case <-ctx.Done():
 			}
 		},
-		jetstream.PullMaxMessagesWithBytesLimit(inFlight, inFlightBytes),
+		jetstream.PullMaxMessagesWithBytesLimit(s.inFlight(), inFlightBytes),
 		jetstream.PullHeartbeat(heartbeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			select {
@@ -194,7 +206,7 @@ func (l *Log) consume(ctx context.Context, c jetstream.Consumer, ends bool, take
 	var stalled <-chan time.Time // never, unless it ends
 	messages, items := make([]jetstream.Msg, 0, batchSize), make([]item, batchSize)
 	for {
-		if ends {
+		if s.ends() {
 			stalled = time.After(stallTimeout)
 		}
 		select {

@@ -32,11 +32,11 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 	if max(q.From, 1) > end {
 		return nil
 	}
-	patience := scanPatience
+	wanted, patience := section{from: q.From, filter: filter, through: end}, scanPatience
 	if q.Live {
-		patience = 0
+		wanted.through, patience = 0, 0
 	}
-	err = l.read(ctx, p, section{from: q.From, filter: filter, ends: !q.Live}, patience, func(it item) error {
+	err = l.read(ctx, p, wanted, patience, func(it item) error {
 		if it.seq > end {
 			return errEnough
 		}

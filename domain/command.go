@@ -123,22 +123,8 @@ var errTooDeep = errors.New("it is nested too deep")
 // parseShell is the one door to the parser. The parser is not ours, and a panic
 // in it must end in a refusal.
 func parseShell(s string) (file *syntax.File, err error) {
-	open := 0
-	for i := range len(s) {
-		switch s[i] {
-		case '(', '[', '{':
-			open++
-		case ')', ']', '}':
-			open = max(0, open-1)
-		}
-		if open > mostBrackets {
-			return nil, errTooDeep
-		}
-	}
-	for _, opens := range []string{"if", "while", "until"} {
-		if strings.Count(s, opens) > mostShellDepth {
-			return nil, errTooDeep
-		}
+	if tooNested(s) {
+		return nil, errTooDeep
 	}
 	defer func() {
 		if recover() != nil {
@@ -154,6 +140,38 @@ func parseShell(s string) (file *syntax.File, err error) {
 		err = fmt.Errorf("line %d, column %d: %s", parse.Pos.Line(), parse.Pos.Col(), text)
 	}
 	return file, err
+}
+
+// parseText is parseShell for text that is only expanded.
+func parseText(s string) (text *syntax.Word, err error) {
+	if tooNested(s) {
+		return nil, errTooDeep
+	}
+	defer func() {
+		if recover() != nil {
+			text, err = nil, errors.New("the parser gave up")
+		}
+	}()
+	return syntax.NewParser(syntax.Variant(syntax.LangBash)).Document(strings.NewReader(s))
+}
+
+// tooNested reports whether the parser might recurse too deep on s.
+func tooNested(s string) bool {
+	open := 0
+	for i := range len(s) {
+		switch s[i] {
+		case '(', '[', '{':
+			open++
+		case ')', ']', '}':
+			open = max(0, open-1)
+		}
+		if open > mostBrackets {
+			return true
+		}
+	}
+	return slices.ContainsFunc([]string{"if", "while", "until"}, func(opens string) bool {
+		return strings.Count(s, opens) > mostShellDepth
+	})
 }
 
 // index readies the commands for the rules. Rules are many and the text may be

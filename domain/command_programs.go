@@ -17,11 +17,11 @@ func (r *shellReader) program(words []shellWord, i int, seen []bool) {
 		r.unknown("the name of a program in it is not written out")
 		return
 	}
-	name := w.name
+	name := unversioned(w.name)
 	switch {
 	case shells[name]:
 		r.shell(args)
-	case tongues[strings.TrimRight(name, "0123456789.")]:
+	case tongues[name]:
 		r.tongue(name, args)
 	case editors[name]:
 		r.editor(name, args)
@@ -32,6 +32,8 @@ func (r *shellReader) program(words []shellWord, i int, seen []bool) {
 		r.wrapper(words, i, wrapper{}, seen)
 	case name == "sed" || name == "gsed":
 		r.sed(args)
+	case makers[name]:
+		r.maker(name, args)
 	default:
 		if spec, ok := wrappers[name]; ok {
 			r.wrapper(words, i, spec, seen)
@@ -102,7 +104,7 @@ func placeholders(words []shellWord) []shellWord {
 // value is not always known, so a word after an option may or may not be the
 // program: it is read as one, and so is the next.
 func (r *shellReader) wrapper(words []shellWord, i int, spec wrapper, seen []bool) {
-	name, args := words[i].name, words[i+1:]
+	name, args := unversioned(words[i].name), words[i+1:]
 	if spec.verbs && len(args) > 0 && !args[0].dynamic && quietVerbs[args[0].text] {
 		return
 	}
@@ -158,7 +160,7 @@ func (r *shellReader) wrapper(words []shellWord, i int, spec wrapper, seen []boo
 }
 
 func isWrapper(w shellWord) bool {
-	_, ok := wrappers[w.name]
+	_, ok := wrappers[unversioned(w.name)]
 	return ok && !w.dynamic
 }
 
@@ -192,12 +194,13 @@ func (r *shellReader) joined(args []shellWord) {
 }
 
 func isOpaque(opaque []string, arg string) bool {
+	option, _, _ := strings.Cut(arg, "=")
 	return slices.ContainsFunc(opaque, func(o string) bool {
 		switch {
 		case o == "*" || o == arg:
 			return true
 		case strings.HasPrefix(o, "--"): // abbreviated
-			return len(arg) > 2 && strings.HasPrefix(o, arg)
+			return len(option) > 2 && strings.HasPrefix(o, option)
 		}
 		return isCluster(arg) && strings.ContainsRune(arg[1:], rune(o[1]))
 	})
@@ -278,6 +281,65 @@ func (r *shellReader) tongue(name string, args []shellWord) {
 		}
 	}
 	r.unknown("what " + name + " runs in it comes from its input")
+}
+
+// maker reads the arguments of make and its like. The file that it is told to
+// read is a program like any other, but not if that is its input.
+func (r *shellReader) maker(name string, args []shellWord) {
+	file, number := false, false // what the option before it says of a word
+	for _, a := range args {
+		text := a.text
+		attached := false
+		if option, value, ok := strings.Cut(text, "="); ok && (strings.HasPrefix(option, "--f") || strings.HasPrefix(option, "--m")) {
+			attached, text = true, value
+		} else if _, value, ok := strings.Cut(text, "f"); ok && isCluster(text) && (value != "" || a.dynamic) {
+			attached, text = true, value
+		}
+		switch named := file || attached; {
+		case strings.HasPrefix(a.text, "--ev"):
+			r.unknown("what " + name + " runs in it can't be read")
+			return
+		case text == "-", named && (a.dynamic || strings.HasPrefix(text, "/dev/") || strings.HasPrefix(text, "/proc/")),
+			a.dynamic && text == "" && !number: // it may be -f-
+			r.unknown("what " + name + " runs in it comes from its input")
+			return
+		}
+		file = a.text == "--file" || a.text == "--makefile" || isCluster(a.text) && strings.HasSuffix(a.text, "f")
+		number = a.text == "-j" || a.text == "-l" || a.text == "-C"
+	}
+}
+
+// isScripted reports whether a program reads its arguments as a language of its
+// own, in which ! and = are not followed by a program: awk '!seen[$0]++'.
+func isScripted(words []shellWord) bool {
+	if len(words) > 1 && isWrapper(words[0]) {
+		words = words[1:]
+	}
+	switch unversioned(words[0].name) {
+	case "awk", "gawk", "mawk", "nawk", "sed", "gsed":
+		return !words[0].dynamic
+	}
+	return false
+}
+
+// gitVerbs spells out the programs that are verbs of git: git-push.
+func gitVerbs(words []shellWord) []shellWord {
+	var spelled []shellWord
+	for i, w := range words {
+		verb, ok := strings.CutPrefix(w.name, "git-")
+		if ok && verb != "" && !w.dynamic {
+			if spelled == nil {
+				spelled = slices.Clone(words[:i])
+			}
+			spelled = append(spelled, plainWord("git"), plainWord(verb))
+		} else if spelled != nil {
+			spelled = append(spelled, w)
+		}
+	}
+	if spelled == nil {
+		return words
+	}
+	return spelled
 }
 
 // editor reads the arguments of an editor.

@@ -17,12 +17,25 @@ type shellReader struct {
 	work     int  // done so far, in bytes parsed
 	nests    int  // levels of code within code above this one
 	guess    bool // the text may not be code: what it hides is not held against it
-	// known is the code within code that was met, and whether it is code for sure.
-	known map[string]bool
+	// runs is set in a guess at what would run if the guess is right: what is in
+	// $(…), or is named by an option. A program that is not written out is then
+	// held against it.
+	runs bool
+	// known is the code within code that was met, and how surely it is code.
+	known map[string]certainty
 
 	body *syntax.Word // the here-document at hand: text for a program to read
 	raw  *syntax.Lit  // its text, if none of it is expanded
 }
+
+// certainty is how surely a text is code.
+type certainty int
+
+const (
+	guessed certainty = iota + 1
+	runnable
+	certain
+)
 
 // spend reports whether there is work left to spend on this command, and does.
 func (r *shellReader) spend(work int) bool {
@@ -53,7 +66,7 @@ func (r *shellReader) unknown(why string) {
 }
 
 // read adds what s runs.
-func (r *shellReader) read(s string) (err error) {
+func (r *shellReader) read(s string) error {
 	if !r.spend(costOfParsing(s)) {
 		return nil // unknown as it is
 	}
@@ -61,22 +74,45 @@ func (r *shellReader) read(s string) (err error) {
 	if err != nil {
 		return err
 	}
+	return r.walk(file, s)
+}
+
+// readText adds what is in the substitutions of a text that is not shell but may
+// be expanded, as a term of arithmetic is: (1)+a[$(x)].
+func (r *shellReader) readText(s string) {
+	if !strings.Contains(s, "$(") && !strings.Contains(s, "`") || !r.spend(costOfParsing(s)) {
+		return
+	}
+	if text, err := parseText(s); err == nil && text != nil {
+		_ = r.walk(text, s) // a guess is none if it can't be walked
+	}
+}
+
+// walk adds what the syntax of source runs.
+func (r *shellReader) walk(root syntax.Node, source string) (err error) {
 	defer func() {
 		if recover() != nil { // a node that Walk does not know
 			err = errors.New("it holds syntax that is not understood")
 		}
 	}()
-	depth, deep, expands := 0, false, strings.ContainsAny(s, "$`")
-	syntax.Walk(file, func(n syntax.Node) bool {
+	depth, deep, expands := 0, false, strings.ContainsAny(source, "$`")
+	within := 0 // the depth of the substitution that set runs
+	syntax.Walk(root, func(n syntax.Node) bool {
 		if n == nil {
+			if depth == within {
+				r.runs, within = false, 0
+			}
 			depth--
 			return true
 		}
 		if depth++; depth > mostShellDepth {
 			deep = true
 		}
+		if r.guess && !r.runs && isSubstitution(n) {
+			r.runs, within = true, depth
+		}
 		if !deep && r.line.unknown == "" {
-			r.node(n, s, expands)
+			r.node(n, source, expands)
 		}
 		return true
 	})
@@ -84,6 +120,14 @@ func (r *shellReader) read(s string) (err error) {
 		return errTooDeep
 	}
 	return nil
+}
+
+func isSubstitution(n syntax.Node) bool {
+	switch n.(type) {
+	case *syntax.CmdSubst, *syntax.ProcSubst:
+		return true
+	}
+	return false
 }
 
 // node reads a node of source's syntax. Where nothing expands, no word need be
@@ -170,25 +214,74 @@ func hidesCode(s string) bool {
 // command adds a simple command and what its program makes of its arguments.
 func (r *shellReader) command(words []shellWord) {
 	words = placeholders(words)
-	quiet := isInert(words)
-	r.keep(simpleCommand{words: words, inert: quiet, wraps: slices.ContainsFunc(words, isWrapper)})
-	if !r.guess {
-		seen := make([]bool, len(words))
-		r.program(words, 0, seen)
-		for i, w := range words {
-			// A shell is a shell wherever it stands, as what may run it is endless.
-			if !w.dynamic && !quiet && shells[w.name] {
-				r.program(words, i, seen)
-			}
-		}
+	spelled := gitVerbs(words)
+	quiet := isInert(spelled)
+	wraps := slices.ContainsFunc(words, isWrapper)
+	r.keep(simpleCommand{words: words, inert: quiet, wraps: wraps})
+	if len(spelled) > len(words) {
+		r.keep(simpleCommand{words: spelled, inert: quiet, wraps: wraps})
+	}
+	if !r.guess || r.runs && hidesProgram(words) {
+		before := r.guess
+		r.guess = false
+		r.programs(words, quiet)
+		r.guess = before
 	}
 	if quiet {
 		return
 	}
+	scripted := isScripted(words)
 	for _, w := range words[1:] {
-		if strings.ContainsAny(w.text, codeSigns) {
-			r.mention(w)
+		if !strings.ContainsAny(w.text, codeSigns) {
+			continue
 		}
+		r.mention(w)
+		if !scripted {
+			r.option(w.text)
+		}
+	}
+}
+
+// programs reads the arguments of each word that is a program.
+func (r *shellReader) programs(words []shellWord, quiet bool) {
+	seen := make([]bool, len(words))
+	r.program(words, 0, seen)
+	for i, w := range words {
+		// A shell is a shell wherever it stands, as what may run it is endless.
+		if !w.dynamic && !quiet && shells[unversioned(w.name)] {
+			r.program(words, i, seen)
+		}
+	}
+}
+
+// hidesProgram reports whether the program of what may be code may not be written
+// out. A lone glob or brace is more often the name of some files.
+func hidesProgram(words []shellWord) bool {
+	if slices.ContainsFunc(words, func(w shellWord) bool { return w.expands }) {
+		return true
+	}
+	first := words[0]
+	return first.dynamic && len(words) > 1 && !strings.HasPrefix(first.text, "*.") && !strings.HasPrefix(first.text, "{") &&
+		(!strings.HasPrefix(first.text, "[") || strings.Contains(first.text, "]"))
+}
+
+// option reads an argument whose value a program may run: !code, --exec=code,
+// alias.x=!code.
+func (r *shellReader) option(text string) {
+	before := r.runs
+	defer func() { r.runs = before }()
+	r.runs = true
+	if strings.HasPrefix(text, "!") {
+		r.nested(strings.TrimLeft(text, "! \t\n"), true)
+		return
+	}
+	for range 4 {
+		key, value, ok := strings.Cut(text, "=")
+		if !ok || !isName(strings.NewReplacer("-", "", ".", "").Replace(key)) {
+			return
+		}
+		r.nested(strings.TrimLeft(value, "! \t\n"), true)
+		text = value
 	}
 }
 
@@ -215,21 +308,31 @@ func (r *shellReader) nested(code string, guess bool) {
 	if strings.TrimSpace(code) == "" || !r.spend(costOfStep) {
 		return
 	}
-	if asCode, known := r.known[code]; known && (asCode || guess || r.guess) {
+	as := certain
+	if guess = guess || r.guess; guess && r.runs {
+		as = runnable
+	} else if guess {
+		as = guessed
+	}
+	if r.known[code] >= as {
 		return // eval x, where x is the first argument and all of them
 	}
 	if r.nests >= mostShellNests {
 		r.line.unknown = "it holds code within code within code"
 		return
 	}
-	before := r.guess
-	r.nests, r.guess = r.nests+1, r.guess || guess
+	before, runs := r.guess, r.runs
+	r.nests, r.guess = r.nests+1, guess
 	if r.known == nil {
-		r.known = map[string]bool{}
+		r.known = map[string]certainty{}
 	}
-	r.known[code] = !r.guess
+	r.known[code] = as
 	err := r.read(code)
-	r.nests, r.guess = r.nests-1, before
+	if err != nil && guess && !errors.Is(err, errTooDeep) {
+		r.runs = runs
+		r.readText(code)
+	}
+	r.nests, r.guess, r.runs = r.nests-1, before, runs
 	if err != nil && !guess {
 		r.unknown("code that it holds can't be read as shell")
 	}

@@ -57,6 +57,10 @@ func compileCommandRule(s string) (commandRule, error) {
 		if r.program = w.name; r.program == "" || strings.HasPrefix(w.text, "-") || strings.Contains(w.text, "*") {
 			return commandRule{}, errors.New("must begin with the name of a program")
 		}
+		if verb, ok := strings.CutPrefix(r.program, "git-"); ok && verb != "" {
+			r.program = "git"
+			r.add(verb)
+		}
 	}
 	for _, s := range spellings[r.program] {
 		if !r.letters.lacks(lettersOf(s.short)) {
@@ -94,8 +98,11 @@ type spelling struct {
 // of whose work it is, and a mirror overwrites and deletes every branch.
 var spellings = map[string][]spelling{
 	"rm": {
-		{long: "recursive", short: "r"}, {long: "force", short: "f"}, {long: "dir", short: "d"},
-		{long: "verbose", short: "v"}, {long: "interactive", short: "i"},
+		{long: "recursive", short: "r"},
+		{long: "force", short: "f"},
+		{long: "dir", short: "d"},
+		{long: "verbose", short: "v"},
+		{long: "interactive", short: "i"},
 	},
 	"git": {
 		{long: "force", short: "f"},

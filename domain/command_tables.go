@@ -49,7 +49,8 @@ var wrappers = map[string]wrapper{
 	"npx": {loose: true}, "bunx": {loose: true}, "uv": {loose: true, verbs: true}, "uvx": {loose: true}, "poetry": {loose: true, verbs: true}, "pipenv": {loose: true, verbs: true},
 	"conda": {loose: true, verbs: true}, "sg": {loose: true, code: true}, "capsh": {opaque: []string{"*"}}, "setpriv": {loose: true}, "gosu": {loose: true},
 	"su-exec": {loose: true}, "sshpass": {loose: true}, "rlwrap": {loose: true}, "dumb-init": {loose: true}, "tini": {loose: true},
-	"direnv": {loose: true}, "nix": {loose: true}, "rsync": {loose: true},
+	"coreutils": {loose: true, opaque: []string{"--coreutils-prog-shebang"}},
+	"direnv":    {loose: true}, "nix": {loose: true}, "rsync": {loose: true},
 }
 
 // quietVerbs run no program.
@@ -70,7 +71,11 @@ var builtins = map[string]bool{
 var shells = map[string]bool{
 	"sh": true, "bash": true, "dash": true, "zsh": true, "ksh": true, "ksh93": true, "mksh": true, "pdksh": true,
 	"oksh": true, "ash": true, "rbash": true, "rksh": true, "rzsh": true, "yash": true, "posh": true, "hush": true,
+	"brush": true, "osh": true,
 }
+
+// makers run what a file of theirs says.
+var makers = map[string]bool{"make": true, "gmake": true, "bmake": true, "ninja": true, "samu": true}
 
 // tongues run languages that are not read here. Versions are cut off: python3.
 var tongues = map[string]bool{
@@ -78,7 +83,7 @@ var tongues = map[string]bool{
 	"deno": true, "bun": true, "php": true, "lua": true, "luajit": true, "rscript": true, "osascript": true, "tclsh": true, "wish": true,
 	"guile": true, "fish": true, "csh": true, "tcsh": true, "pwsh": true, "powershell": true, "elvish": true, "nu": true, "xonsh": true,
 	"cmd": true, "jshell": true, "groovy": true, "ghci": true, "erl": true, "elixir": true, "iex": true, "gdb": true, "lldb": true,
-	"julia": true, "octave": true, "raku": true, "scala": true, "tsx": true, "ts-node": true,
+	"julia": true, "octave": true, "raku": true, "scala": true, "tsx": true, "ts-node": true, "ysh": true,
 }
 
 // editors take commands from their arguments and from their input, and ! among
@@ -95,4 +100,5 @@ var inert = map[string]bool{
 	"stat": true, "file": true, "du": true, "df": true, "mkdir": true, "rmdir": true, "touch": true, "cd": true, "pwd": true,
 	"test": true, "[": true, "[[": true, "true": true, "false": true, ":": true, "sleep": true, "basename": true,
 	"dirname": true, "realpath": true, "readlink": true, "sort": true, "uniq": true, "cut": true, "tr": true, "jq": true, "tee": true,
+	"dpkg-query": true,
 }

@@ -15,6 +15,7 @@ type shellWord struct {
 	name    string
 	dynamic bool // a part is decided when the command runs
 	splits  bool // may become several words, or none
+	expands bool // dynamic by what a variable or another command says
 }
 
 // plainWord is a word that is written out.
@@ -32,6 +33,14 @@ func programName(s string) string {
 	s = s[strings.LastIndexAny(s, `/\`)+1:]
 	s = strings.TrimPrefix(s, "=") // zsh looks =rm up in the path
 	return strings.TrimSuffix(strings.ToLower(s), ".exe")
+}
+
+// unversioned is a program's name without its version: bash-5.2 is bash.
+func unversioned(name string) string {
+	if base := strings.TrimRight(name, "0123456789.-"); base != "" {
+		return base
+	}
+	return name // . is a program too
 }
 
 // readWord resolves the quotes of a word.
@@ -94,8 +103,10 @@ func (b *wordBuilder) parts(parts []syntax.WordPart, quoted bool) {
 			// "$@" and "${a[@]}" are many words even in quotes.
 			many := p.Param == nil || p.Param.Value == "@" || p.Index != nil || p.Excl || p.Exp != nil || p.Slice != nil || p.Repl != nil
 			b.unknown(!quoted || many)
+			b.word.expands = true
 		case *syntax.CmdSubst, *syntax.ArithmExp:
 			b.unknown(!quoted)
+			b.word.expands = true
 		default:
 			b.unknown(true)
 		}

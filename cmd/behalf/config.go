@@ -67,7 +67,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.VerifyTimeout, "verify-timeout", 5*time.Second, "longest a verify may take before it is denied as unavailable")
 	f.DurationVar(&c.MaxLag, "max-lag", 5*time.Second, "how old what this node knows may be before /readyz says no")
 	f.DurationVar(&c.MaxSkew, "max-skew", 2*time.Second, "how far this node's clock may be off the log's before it stops deciding")
-	f.IntVar(&c.RateAgent, "rate-agent", 200, "requests a second one agent key may make, with a burst of twice that; 0 is no limit")
+	f.IntVar(&c.RateAgent, "rate-agent", 1000, "requests a second one agent key may make, with a burst of twice that; 0 is no limit")
 	f.IntVar(&c.RateMember, "rate-member", 5000, "requests a second one member token may make; 0 is no limit")
 	f.IntVar(&c.RateAddress, "rate-address", 0, "requests a second one address may make; 0 is no limit")
 	f.IntVar(&c.RateFailures, "rate-failures", 20, "bad credentials a second one address may send before it is told to wait; 0 is no limit")

@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -43,11 +47,15 @@ func TestTwoNodesOnOneServer(t *testing.T) {
 }
 
 // startNATS runs a NATS server as an operator would.
-func startNATS(t *testing.T) (url string) {
+func startNATS(t *testing.T, change ...func(*natsserver.Options)) (url string) {
 	t.Helper()
-	s, err := natsserver.NewServer(&natsserver.Options{
+	options := &natsserver.Options{
 		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-	})
+	}
+	for _, c := range change {
+		c(options)
+	}
+	s, err := natsserver.NewServer(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +65,35 @@ func startNATS(t *testing.T) (url string) {
 		t.Fatal("the NATS server is not ready")
 	}
 	return s.ClientURL()
+}
+
+// An outside server is believed only with the certificate that was asked for,
+// and lets in only who has its credentials.
+func TestOutsideServerWithTLSAndCredentials(t *testing.T) {
+	t.Parallel()
+	issued := httptest.NewTLSServer(nil) // for its certificate, which is good for 127.0.0.1
+	t.Cleanup(issued.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issued.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	url := startNATS(t, func(o *natsserver.Options) {
+		o.TLS, o.TLSConfig = true, &tls.Config{Certificates: issued.TLS.Certificates, MinVersion: tls.VersionTLS12}
+		o.Username, o.Password = "behalf", "not-for-everyone"
+	})
+	address := url[strings.LastIndex(url, "/")+1:]
+	for name, args := range map[string][]string{
+		"no authority":   {"--nats", "tls://behalf:not-for-everyone@" + address},
+		"wrong password": {"--nats", "tls://behalf:wrong@" + address, "--nats-ca", ca},
+	} {
+		code, _, errs := command(t, nil, append(serverArgs(t.TempDir()), args...)...)
+		if code == 0 || strings.Contains(errs, "not-for-everyone") {
+			t.Errorf("%s: got exit code %d and %q, want a failure without the password", name, code, errs)
+		}
+	}
+	s := startServer(t, t.TempDir(), "--nats", "nats://behalf:not-for-everyone@"+address, "--nats-ca", ca)
+	key := s.agent("agent_ollie")
+	s.must(200, "POST", "/v1/verify", key, purchase)
 }
 
 // Two nodes share a cluster that loses its leader, twice.

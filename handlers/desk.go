@@ -92,8 +92,8 @@ func (d *Desk) identify(ctx context.Context, authorization string) (Caller, erro
 	if err != nil {
 		return Caller{}, err
 	}
-	if err := d.Ready(); err != nil { // else a key not read from the log yet would seem unknown
-		return Caller{}, unavailable(nil, "this node can't decide now: %v", err)
+	if err := d.mayDecide(); err != nil { // else a key not read from the log yet would seem unknown
+		return Caller{}, err
 	}
 	return d.Identify(ctx, hash)
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/behalf-platform/behalf/domain"
 )
 
-// newULID makes the part of an id behind its prefix. It begins with the time,
+// NewULID makes the part of an id behind its prefix. It begins with the time,
 // so that ids sort, and where to look for one in the log is known.
-func newULID(at time.Time) string {
+func NewULID(at time.Time) string {
 	return ulid.MustNew(ulid.Timestamp(at), rand.Reader).String()
 }
 

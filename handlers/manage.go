@@ -11,7 +11,7 @@ import (
 // a key only if withKey says so.
 func (w *Writer) RegisterAgent(ctx context.Context, by Member, cmd domain.RegisterAgent, withKey bool) (domain.Agent, string, error) {
 	if cmd.AgentID == "" {
-		cmd.AgentID = domain.AgentID(domain.AgentPrefix + newULID(w.Now()))
+		cmd.AgentID = domain.AgentID(domain.AgentPrefix + NewULID(w.Now()))
 	}
 	var key string
 	if withKey {
@@ -49,7 +49,7 @@ func (w *Writer) RotateKey(ctx context.Context, by Member, id domain.AgentID) (d
 
 // Grant adds a permission to an agent's passport.
 func (w *Writer) Grant(ctx context.Context, by Member, id domain.AgentID, terms domain.Terms) (domain.Agent, domain.PermissionID, error) {
-	permission := domain.PermissionID(domain.PermissionPrefix + newULID(w.Now()))
+	permission := domain.PermissionID(domain.PermissionPrefix + NewULID(w.Now()))
 	agent, err := w.agent(ctx, by.on(id), func(a domain.Agent) ([]domain.Event, error) {
 		return a.Grant(w.grant(by, permission, terms))
 	})
@@ -111,7 +111,7 @@ func (w *Writer) ChangeSettings(ctx context.Context, by Member, cmd domain.Chang
 
 // AddMember adds a member and returns the token, which is not kept.
 func (w *Writer) AddMember(ctx context.Context, by Member, name string, role domain.Role) (domain.Member, string, error) {
-	id := domain.MemberID(domain.MemberPrefix + newULID(w.Now()))
+	id := domain.MemberID(domain.MemberPrefix + NewULID(w.Now()))
 	token := NewMemberToken()
 	account, err := w.account(ctx, by.on(""), func(a domain.Account) ([]domain.Event, error) {
 		return a.Add(domain.AddMember{By: by.in(a), MemberID: id, Name: name, Role: role, Token: domain.HashToken(token)})

@@ -101,10 +101,18 @@ func (v *Verifier) begin(ctx context.Context, key domain.TokenHash, ask *domain.
 	return s, v.settled(ctx, s, ask)
 }
 
-// settled returns once this node may decide and has seen what the ask wants seen.
-func (v *Verifier) settled(ctx context.Context, s domain.Stream, ask *domain.Ask) error {
+// mayDecide is Ready as callers are told of it.
+func (v *Verifier) mayDecide() error {
 	if err := v.Ready(); err != nil {
 		return unavailable(nil, "this node can't decide now: %v", err)
+	}
+	return nil
+}
+
+// settled returns once this node may decide and has seen what the ask wants seen.
+func (v *Verifier) settled(ctx context.Context, s domain.Stream, ask *domain.Ask) error {
+	if err := v.mayDecide(); err != nil {
+		return err
 	}
 	if ask.AtLeast == "" {
 		return nil
@@ -133,7 +141,7 @@ func (v *Verifier) decide(s domain.Stream, key domain.TokenHash, ask *domain.Ask
 	if err != nil {
 		return domain.Record{}, 0, err
 	}
-	id := newULID(at)
+	id := NewULID(at)
 	d.RequestID, d.RequestDigest = domain.RequestID(domain.RequestPrefix+id), digest
 	return domain.Record{
 		ID: domain.EventID(domain.EventPrefix + id), At: at, Actor: domain.ByAgent(s.Agent),
@@ -159,12 +167,8 @@ func (v *Verifier) evaluate(agent *domain.Agent, s domain.Stream, ask *domain.As
 
 // refold brings the passport up to date after the log said that it has moved.
 func (v *Verifier) refold(ctx context.Context, s domain.Stream, attempt int) error {
-	if attempt > 1 {
-		// Another append is in flight, or the read was stale: give way.
-		pause := time.Duration(attempt) * time.Millisecond
-		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
-			return unavailable(err, "the passport kept changing while it was read; try again")
-		}
+	if err := giveWay(ctx, attempt); err != nil {
+		return unavailable(err, "the passport kept changing while it was read; try again")
 	}
 	return catchUp(ctx, v.Log, v.Passports, s)
 }
@@ -203,6 +207,17 @@ func (v *Verifier) earlier(ctx context.Context, s domain.Stream, key domain.Toke
 func dedupeID(s domain.Stream, key string) string {
 	sum := sha256.Sum256([]byte("verify\x00" + string(s.Account) + "\x00" + string(s.Agent) + "\x00" + key))
 	return hex.EncodeToString(sum[:])
+}
+
+// giveWay waits a little, longer from attempt to attempt. The first that is
+// made anew needs none; after it, another append is in flight or the read was
+// stale.
+func giveWay(ctx context.Context, attempt int) error {
+	if attempt <= 1 {
+		return nil
+	}
+	pause := time.Duration(attempt) * time.Millisecond
+	return sleep(ctx, pause/2+rand.N(pause))
 }
 
 // sleep waits, unless ctx ends first.

@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -38,14 +37,11 @@ func execute[S any](
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
 	var zero S
-	id := domain.EventID(domain.EventPrefix + newULID(w.Now())) // of whichever attempt is recorded
+	id := domain.EventID(domain.EventPrefix + NewULID(w.Now())) // of whichever attempt is recorded
 	since := version(w.Passports, a.stream)
 	for attempt := range attempts {
-		if attempt > 1 {
-			pause := time.Duration(attempt) * time.Millisecond
-			if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
-				return zero, unavailable(err, unknownOutcome)
-			}
+		if err := giveWay(ctx, attempt); err != nil {
+			return zero, unavailable(err, unknownOutcome)
 		}
 		// An attempt whose fate is unknown is looked for from where the first was
 		// made, not from what is known now: the follower may have folded it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,9 +14,9 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
-	"github.com/oklog/ulid/v2"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/infra/embedded"
 	"github.com/behalf-platform/behalf/infra/natslog"
 )
@@ -183,9 +182,7 @@ const operatorName = "behalf-operator"
 func operatorFile(data string) string { return filepath.Join(data, "operator.json") }
 
 func newOperator() *operator {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails; it ends the program instead
-	return &operator{Password: base64.RawURLEncoding.EncodeToString(b[:])}
+	return &operator{Password: rand.Text()}
 }
 
 func (o *operator) save(path string) error {
@@ -222,7 +219,7 @@ func (o *operator) access(partitions int, password string) (embedded.Access, boo
 // firstAccount makes an id that lies in partition 0, where the log keeps it.
 func firstAccount(partitions int) domain.AccountID {
 	for {
-		id := domain.AccountID(domain.AccountPrefix + ulid.MustNew(ulid.Now(), rand.Reader).String())
+		id := domain.AccountID(domain.AccountPrefix + handlers.NewULID(time.Now()))
 		if domain.PartitionOf(id, partitions) == 0 {
 			return id
 		}

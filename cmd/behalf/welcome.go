@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
@@ -75,7 +72,7 @@ func (n *node) firstStart(ctx context.Context, token string) (string, error) {
 	}
 	cmd := domain.OpenAccount{
 		Name: n.cfg.AccountName, Currency: domain.Currency(n.cfg.Currency),
-		Owner: domain.MemberID(domain.MemberPrefix + ulid.MustNew(ulid.Now(), rand.Reader).String()),
+		Owner: domain.MemberID(domain.MemberPrefix + handlers.NewULID(time.Now())),
 		Token: domain.HashToken(token),
 	}
 	if err := n.openAccount(ctx, id, cmd); err != nil {

@@ -18,6 +18,10 @@ type Agent struct {
 	Provider   string `json:"provider,omitempty"`
 	Label      string `json:"label,omitempty"`
 	ExternalID string `json:"externalId,omitempty"`
+	// Driver is the member it acts for, if that was recorded.
+	Driver string `json:"driver,omitempty"`
+	// SharesAccountLimits says that what it spends counts to the account's limits.
+	SharesAccountLimits bool `json:"sharesAccountLimits,omitzero"`
 	// Status is "active" or "disabled".
 	Status          string    `json:"status"`
 	HasKey          bool      `json:"hasKey"`
@@ -36,6 +40,8 @@ type NewAgent struct {
 	Provider   string `json:"provider,omitempty"`
 	Label      string `json:"label,omitempty"`
 	ExternalID string `json:"externalId,omitempty"`
+	// Driver is the member it acts for, who then may not approve what it asks.
+	Driver string `json:"driver,omitempty"`
 	// WithKey gives a connected agent a key too. A native one always gets one.
 	WithKey *bool `json:"withKey,omitzero"`
 }
@@ -112,6 +118,11 @@ type Passport struct {
 	Status          string       `json:"status"`
 	PassportVersion uint64       `json:"passportVersion"`
 	Permissions     []Permission `json:"permissions"`
+	// Limits are the agent's own, over all permissions, and Left is what is left
+	// of them. AccountLeft is what is left of the account's, where it shares them.
+	Limits
+	Left        []Left `json:"left,omitzero"`
+	AccountLeft []Left `json:"accountLeft,omitzero"`
 }
 
 // Passport reads the passport of the agent whose key the client holds.

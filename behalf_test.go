@@ -90,6 +90,7 @@ func TestVerifyFailsClosedOnEveryOtherAnswer(t *testing.T) {
 		"allowed but denied":          {200, packetWith(`"decision":"allowed"`, `"decision":"denied"`)},
 		"allowed but needs approval":  {200, packetWith(`"approvalRequired":false`, `"approvalRequired":true`)},
 		"denied but allowed":          {200, packetWith(`"allowed":true`, `"allowed":false`)},
+		"a denial that reserved":      {200, packetWith(`"allowed","allowed":true`, `"denied","reserved":true,"allowed":false`)},
 		"unknown decision":            {200, packetWith(`"decision":"allowed"`, `"decision":"permitted"`)},
 		"no decision":                 {200, packetWith(`"decision":"allowed",`, ``)},
 		"another agent":               {200, packetWith(`"ollie"`, `"olli"`)},
@@ -299,6 +300,50 @@ func TestRequestsAreWhatTheServerExpects(t *testing.T) {
 			_, err := c.AddMember(ctx, "Ann", "VIEWER")
 			return err
 		}, `POST /v1/members  {"name":"Ann","role":"VIEWER"}`, 201},
+		{"what limits and asks a person", func(ctx context.Context, c *behalf.Client) error {
+			_, err := c.Grant(ctx, "x", behalf.Terms{
+				Action: "a", RequiresApproval: behalf.ApprovalRule{Above: "100.00"},
+				Approval: &behalf.ApprovalTerms{MinRole: "ADMIN", Quorum: 2, PendingFor: behalf.Duration(2 * time.Hour)},
+				Limits: behalf.Limits{
+					Budgets: []behalf.Budget{{Amount: "5.00", Currency: "EUR", Per: "day", TimeZone: "Europe/Berlin"}},
+					Rates:   []behalf.Rate{{Count: 3, Per: "minute"}},
+				},
+			})
+			return err
+		}, `POST /v1/agents/x/permissions  {"action":"a","requiresApproval":"100.00","approval":{"minRole":"ADMIN","quorum":2,"pendingFor":"2h"},` +
+			`"budgets":[{"amount":"5.00","currency":"EUR","per":"day","timeZone":"Europe/Berlin"}],"rates":[{"count":3,"per":"minute"}]}`, 201},
+		{"what always asks a person", func(ctx context.Context, c *behalf.Client) error {
+			_, err := c.Grant(ctx, "x", behalf.Terms{Action: "a", RequiresApproval: behalf.ApprovalRule{Always: true}})
+			return err
+		}, `POST /v1/agents/x/permissions  {"action":"a","requiresApproval":true}`, 201},
+		{"approval settings", func(ctx context.Context, c *behalf.Client) error {
+			never, no := behalf.Duration(0), false
+			_, err := c.ChangeAccount(ctx, behalf.Settings{TimeZone: "UTC", Approvals: behalf.ApprovalChanges{RemindEvery: &never, SelfApproval: &no}})
+			return err
+		}, `PATCH /v1/account  {"timeZone":"UTC","approvals":{"remindEvery":"0s","selfApproval":false}}`, 200},
+		{"approvals", func(ctx context.Context, c *behalf.Client) error {
+			_, err := c.Approvals(ctx, behalf.ApprovalQuery{State: behalf.ApprovalPending, AgentID: "x", PermissionID: "perm_1", Limit: 5, Cursor: "apr_1"})
+			return err
+		}, `GET /v1/approvals?agentId=x&cursor=apr_1&limit=5&permissionId=perm_1&state=pending  `, 200},
+		{"reservations", func(ctx context.Context, c *behalf.Client) error {
+			_, err := c.Reservations(ctx, behalf.ReservationQuery{AgentID: "x", Limit: 5})
+			return err
+		}, `GET /v1/reservations?agentId=x&limit=5  `, 200},
+		{"an agent's limits", func(ctx context.Context, c *behalf.Client) error { _, err := c.AgentLimits(ctx, "x"); return err }, `GET /v1/agents/x/limits  `, 200},
+		{"an agent's limits set", func(ctx context.Context, c *behalf.Client) error {
+			_, err := c.SetAgentLimits(ctx, "x", behalf.Limits{Rates: []behalf.Rate{{Count: 3, Per: "total"}}})
+			return err
+		}, `PUT /v1/agents/x/limits  {"rates":[{"count":3,"per":"total"}]}`, 200},
+		{"the account's limits", func(ctx context.Context, c *behalf.Client) error { _, err := c.AccountLimits(ctx); return err }, `GET /v1/account/limits  `, 200},
+		{"the account's limits ended", func(ctx context.Context, c *behalf.Client) error {
+			_, err := c.SetAccountLimits(ctx, behalf.Limits{})
+			return err
+		}, `PUT /v1/account/limits  {}`, 200},
+		{"a driver", func(ctx context.Context, c *behalf.Client) error {
+			_, err := c.SetDriver(ctx, "x", "mem_1")
+			return err
+		}, `PUT /v1/agents/x/driver  {"driver":"mem_1"}`, 200},
+		{"no driver", func(ctx context.Context, c *behalf.Client) error { _, err := c.SetDriver(ctx, "x", ""); return err }, `PUT /v1/agents/x/driver  {"driver":""}`, 200},
 		{"remove a member", func(ctx context.Context, c *behalf.Client) error { return c.RemoveMember(ctx, "mem_1") }, `DELETE /v1/members/mem_1  `, 204},
 		{"decisions", func(ctx context.Context, c *behalf.Client) error {
 			_, err := c.Decisions(ctx, behalf.DecisionQuery{AgentID: "x", Outcome: behalf.Denied, Since: expires, Limit: 5})

@@ -66,13 +66,20 @@ type Account struct {
 	Name      string `json:"name"`
 	// DefaultCurrency is that of amounts that name none.
 	DefaultCurrency string `json:"defaultCurrency"`
-	Version         uint64 `json:"version"`
+	// TimeZone is the IANA name of the zone whose calendar limits count in,
+	// unless they name one.
+	TimeZone  string           `json:"timeZone"`
+	Approvals ApprovalSettings `json:"approvals"`
+	Version   uint64           `json:"version"`
 }
 
 // Settings are what can be changed of an account. What is empty stays.
 type Settings struct {
 	Name            string `json:"name,omitempty"`
 	DefaultCurrency string `json:"defaultCurrency,omitempty"`
+	TimeZone        string `json:"timeZone,omitempty"`
+	// Approvals changes only what it names. Its SelfApproval is for an owner.
+	Approvals ApprovalChanges `json:"approvals,omitzero"`
 }
 
 // Account reads the account's settings.

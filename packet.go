@@ -60,18 +60,24 @@ type Packet struct {
 	Reason       string `json:"reason"`
 	RiskLevel    string `json:"riskLevel"`
 	PermissionID string `json:"permissionId,omitempty"`
-	ApprovalID   string `json:"approvalId,omitempty"`
-	Action       string `json:"action"`
-	Vendor       string `json:"vendor,omitempty"`
-	Resource     string `json:"resource,omitempty"`
-	Amount       string `json:"amount,omitempty"`
-	Currency     string `json:"currency,omitempty"`
+	// ApprovalID is what a person has to approve, or has denied or approved.
+	ApprovalID string `json:"approvalId,omitempty"`
+	Action     string `json:"action"`
+	Vendor     string `json:"vendor,omitempty"`
+	Resource   string `json:"resource,omitempty"`
+	Amount     string `json:"amount,omitempty"`
+	Currency   string `json:"currency,omitempty"`
 	// PassportVersion is the passport the decision stands on; Position is its
 	// place in the log.
 	PassportVersion  uint64    `json:"passportVersion"`
 	Position         string    `json:"position"`
 	DecidedAt        time.Time `json:"decidedAt"`
 	ApprovalRequired bool      `json:"approvalRequired"`
+	// WindowEndsAt is when the limit that denied begins anew, or zero.
+	WindowEndsAt time.Time `json:"windowEndsAt,omitzero"`
+	// Reserved says that the allow spent, or used an approval: report what came
+	// of it with [Client.Outcome].
+	Reserved bool `json:"reserved,omitzero"`
 	// Checks are every rule that was applied. Only [Client.Decision] gives them.
 	Checks []Check `json:"checks,omitempty"`
 }
@@ -98,6 +104,8 @@ func (p *Packet) answers(ask *Ask) error {
 		return fmt.Errorf("it contradicts itself: decision is %q and allowed is %t", p.Decision, p.Allowed)
 	case p.ApprovalRequired && p.Decision != RequiresApproval:
 		return fmt.Errorf("it contradicts itself: decision is %q and approvalRequired is true", p.Decision)
+	case p.Reserved && !p.Allowed:
+		return fmt.Errorf("it contradicts itself: decision is %q and reserved is true", p.Decision)
 	case p.RequestID == "" || p.Position == "":
 		return fmt.Errorf("it doesn't say where it is recorded")
 	case p.AgentID == "" || ask.AgentID != "" && p.AgentID != ask.AgentID:
@@ -153,6 +161,7 @@ type Preview struct {
 	Reason          string    `json:"reason"`
 	RiskLevel       string    `json:"riskLevel"`
 	PermissionID    string    `json:"permissionId,omitempty"`
+	ApprovalID      string    `json:"approvalId,omitempty"` // of one that is open already
 	Action          string    `json:"action"`
 	Vendor          string    `json:"vendor,omitempty"`
 	Resource        string    `json:"resource,omitempty"`
@@ -160,6 +169,7 @@ type Preview struct {
 	Currency        string    `json:"currency,omitempty"`
 	PassportVersion uint64    `json:"passportVersion"`
 	EvaluatedAt     time.Time `json:"evaluatedAt"`
+	WindowEndsAt    time.Time `json:"windowEndsAt,omitzero"`
 	Checks          []Check   `json:"checks"`
 }
 

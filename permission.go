@@ -39,6 +39,12 @@ type Terms struct {
 	Description string `json:"description,omitempty"`
 	// Notes are for members; the agent never sees them.
 	Notes string `json:"notes,omitempty"`
+
+	// RequiresApproval asks a person before it allows; Approval says whom, and
+	// for how long.
+	RequiresApproval ApprovalRule   `json:"requiresApproval,omitzero"`
+	Approval         *ApprovalTerms `json:"approval,omitzero"`
+	Limits
 }
 
 // Condition limits where an agent is working. All that are given must hold.
@@ -77,6 +83,8 @@ type Permission struct {
 	// Version is what [Client.Replace] takes as the version looked at.
 	Version uint64 `json:"version"`
 	Terms
+	// Left is what is left of its limits, if it has any.
+	Left []Left `json:"left,omitzero"`
 	// Summary says the terms in a sentence.
 	Summary   string    `json:"summary"`
 	GrantedAt time.Time `json:"grantedAt"`

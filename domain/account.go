@@ -55,12 +55,19 @@ type Account struct {
 	ID       AccountID
 	Name     string
 	Currency Currency
+	// TimeZone is the IANA name of the zone whose calendar limits count in,
+	// unless they name one; UTC if it is empty.
+	TimeZone  string
+	Approvals ApprovalSettings
 	// Members holds the removed ones too, for the audit trail. It is never
 	// written to after the Account is handed out.
 	Members map[MemberID]Member
 	// Version is the sequence of the newest event folded.
 	Version uint64
 }
+
+// Zone is the account's time zone.
+func (a Account) Zone() string { return cmp.Or(a.TimeZone, "UTC") }
 
 // Opened reports whether the account exists.
 func (a Account) Opened() bool { return a.Version > 0 }
@@ -92,10 +99,13 @@ func (a Account) Evolve(r Recorded) Account {
 	a.Version = r.Position.Seq
 	switch e := r.Event.(type) {
 	case AccountOpened:
-		a.ID, a.Name, a.Currency = r.Account, e.Name, e.Currency
+		a.ID, a.Name, a.Currency, a.Approvals = r.Account, e.Name, e.Currency, DefaultApprovals()
 		return a.with(Member{ID: e.Owner, Name: "owner", Role: RoleOwner, Token: e.Token})
 	case AccountSettingsChanged:
-		a.Name, a.Currency = e.Name, e.Currency
+		a.Name, a.Currency, a.TimeZone, a.Approvals = e.Name, e.Currency, e.TimeZone, DefaultApprovals()
+		if e.Approvals != nil {
+			a.Approvals = *e.Approvals
+		}
 	case MemberAdded:
 		return a.with(Member{ID: e.MemberID, Name: e.Name, Role: e.Role, Token: e.Token})
 	case MemberRoleChanged:
@@ -110,9 +120,11 @@ func (a Account) Evolve(r Recorded) Account {
 		m := a.Members[e.MemberID]
 		m.Removed, m.Token = true, ""
 		return a.with(m)
-	case AgentRegistered, AgentDisabled, AgentEnabled, AgentKeyRotated,
-		PermissionGranted, PermissionReplaced, PermissionRevoked, DecisionMade:
-		// An agent's, not the account's.
+	case AgentRegistered, AgentDisabled, AgentEnabled, AgentKeyRotated, AgentDriverChanged, AgentLimitsSet, AgentBudgetShared,
+		PermissionGranted, PermissionReplaced, PermissionRevoked, DecisionMade, DecisionSettled,
+		ApprovalVoted, ApprovalApproved, ApprovalDenied, ApprovalCancelled, ApprovalReminded, ApprovalExpired,
+		BudgetSet, BudgetCharged, BudgetReleased:
+		// An agent's or the budget's, not the account's.
 	}
 	return a
 }
@@ -149,15 +161,46 @@ func (a Account) Open(cmd OpenAccount) ([]Event, error) {
 	return []Event{AccountOpened(cmd)}, nil
 }
 
-// ChangeSettings changes what is not nil.
+// ChangeSettings changes what is not nil. By is who asks.
 type ChangeSettings struct {
-	Name     *string
-	Currency *Currency
+	By        Member
+	Name      *string
+	Currency  *Currency
+	TimeZone  *string
+	Approvals ChangeApprovals
+}
+
+// ChangeApprovals changes what is not nil of an account's approval settings.
+type ChangeApprovals struct {
+	PendingFor    *Duration `json:"pendingFor,omitzero"`
+	ValidFor      *Duration `json:"validFor,omitzero"`
+	DenialFor     *Duration `json:"denialFor,omitzero"`
+	RemindEvery   *Duration `json:"remindEvery,omitzero"`
+	MostPending   *int      `json:"mostPending,omitzero"`
+	SelfApproval  *bool     `json:"selfApproval,omitzero"`
+	ShareComments *bool     `json:"shareComments,omitzero"`
+}
+
+func (c ChangeApprovals) of(s ApprovalSettings) ApprovalSettings {
+	set(&s.PendingFor, c.PendingFor)
+	set(&s.ValidFor, c.ValidFor)
+	set(&s.DenialFor, c.DenialFor)
+	set(&s.RemindEvery, c.RemindEvery)
+	set(&s.MostPending, c.MostPending)
+	set(&s.SelfApproval, c.SelfApproval)
+	set(&s.ShareComments, c.ShareComments)
+	return s
+}
+
+func set[T any](into, from *T) {
+	if from != nil {
+		*into = *from
+	}
 }
 
 // Change decides on a ChangeSettings.
 func (a Account) Change(cmd ChangeSettings) ([]Event, error) {
-	next := AccountSettingsChanged{Name: a.Name, Currency: a.Currency}
+	next := AccountSettingsChanged{Name: a.Name, Currency: a.Currency, TimeZone: a.TimeZone}
 	if cmd.Name != nil {
 		if err := checkText("/name", *cmd.Name, 1, 128); err != nil {
 			return nil, err
@@ -170,8 +213,24 @@ func (a Account) Change(cmd ChangeSettings) ([]Event, error) {
 		}
 		next.Currency = *cmd.Currency
 	}
-	if next.Name == a.Name && next.Currency == a.Currency {
+	if cmd.TimeZone != nil {
+		if _, err := loadZone(*cmd.TimeZone); err != nil {
+			return nil, RejectField(Invalid, "/timeZone", "%v", err)
+		}
+		next.TimeZone = *cmd.TimeZone
+	}
+	approvals := cmd.Approvals.of(a.Approvals)
+	if err := approvals.check(); err != nil {
+		return nil, err
+	}
+	if approvals.SelfApproval != a.Approvals.SelfApproval && cmd.By.Role != RoleOwner {
+		return nil, RejectField(Forbidden, "/approvals/selfApproval", "only an owner decides whether people may approve their own agents")
+	}
+	if next.Name == a.Name && next.Currency == a.Currency && next.TimeZone == a.TimeZone && approvals == a.Approvals {
 		return nil, nil
+	}
+	if approvals != DefaultApprovals() {
+		next.Approvals = &approvals
 	}
 	return []Event{next}, nil
 }

@@ -41,18 +41,40 @@ type Agent struct {
 	ExternalID string
 	Status     AgentStatus
 	Key        TokenHash
+	// Driver is the member whose work the agent does, or empty.
+	Driver     MemberID
 	Registered time.Time
+	// Limits apply to all permissions together.
+	Limits Limits
+	// Shared says that the account's limits apply too. Budget is the sequence of
+	// the event of those limits that it follows.
+	Shared bool
+	Budget uint64
 	// Version is the passport version: the sequence of the newest event on the
 	// agent's subject, whatever it changed.
 	Version uint64
+	// Updated is the time of the newest event. Time on a passport never runs
+	// back: what is decided next is decided at this moment or later.
+	Updated time.Time
 	// Permissions are in the order in which their present terms were given, the
 	// newest last, those revoked among them.
 	Permissions []*Permission
 
 	// byAction holds, for each action that is named, the permissions naming it.
 	byAction map[Action][]*Permission
+	limits   []limit // Limits, made ready
+	// tallies hold what was used of each permission's limits, and, with no
+	// permission, of the agent's own.
+	tallies   []permissionTally
+	approvals []*Approval
+	reserved  reservations
 	// fault is why nothing can be decided on this passport.
 	fault error
+}
+
+type permissionTally struct {
+	permission PermissionID
+	tally
 }
 
 // Exists reports whether the agent was registered.
@@ -80,44 +102,163 @@ func (a Agent) Stop(err error) Agent {
 }
 
 // Evolve folds one recorded event of the agent in. Events it has seen, and
-// decisions, change nothing. One that doesn't follow on the last one folded
+// decisions that change nothing, leave it as it is. One that doesn't follow on the last one folded
 // stops the passport: an event is missing.
 func (a Agent) Evolve(r Recorded) Agent {
-	if _, ok := r.Event.(DecisionMade); ok || r.Position.Seq <= a.Version {
+	if !r.Moves() || r.Position.Seq <= a.Version {
 		return a
 	}
 	if r.Last != a.Version {
 		return a.Stop(fmt.Errorf("event %d follows %d, but %d is the last one known", r.Position.Seq, r.Last, a.Version))
 	}
-	a.Version = r.Position.Seq
+	a.Version, a.Updated = r.Position.Seq, Later(a.Updated, r.At)
 	switch e := r.Event.(type) {
+	case DecisionMade:
+		return a.decided(e, r)
+	case DecisionSettled:
+		return a.settled(e)
 	case AgentRegistered:
 		a.Account, a.ID, a.Registered = r.Account, r.Agent, r.At
 		a.Name, a.Type, a.Provider, a.Label, a.ExternalID = e.Name, e.Type, e.Provider, e.Label, e.ExternalID
-		a.Status, a.Key = AgentActive, e.Key
+		a.Status, a.Key, a.Driver = AgentActive, e.Key, e.Driver
 	case AgentDisabled:
 		a.Status = AgentIsDisabled
 	case AgentEnabled:
 		a.Status = AgentActive
 	case AgentKeyRotated:
 		a.Key = e.Key
+	case AgentDriverChanged:
+		a.Driver = e.Driver
+	case AgentLimitsSet:
+		limits, err := e.compile()
+		if err != nil {
+			return a.Stop(fmt.Errorf("limits: %w", err))
+		}
+		a.Limits, a.limits = e.Limits, limits
+		return a.tallied("", a.tally("").carry(limits))
+	case AgentBudgetShared:
+		a.Shared, a.Budget = e.Shared, e.Budget
 	case PermissionGranted:
 		return a.hold(e.PermissionID, e.Terms, r)
 	case PermissionReplaced:
-		return a.hold(e.PermissionID, e.Terms, r)
+		return a.cancelled(e.Cancels, r).hold(e.PermissionID, e.Terms, r)
 	case PermissionRevoked:
+		a = a.cancelled(e.Cancels, r)
 		if i := a.index(e.PermissionID); i >= 0 {
 			p := *a.Permissions[i]
 			p.Revoked, p.Version = r.At, r.Position.Seq
 			a.Permissions = slices.Clone(a.Permissions)
 			a.Permissions[i] = &p
-			return a.reindexed(&p)
+			return a.tallied(p.ID, nil).reindexed(&p)
 		}
+	case ApprovalVoted:
+		return a.resolved(e.ApprovalID, r, func(p *Approval) {
+			p.Votes = append(slices.Clip(p.Votes), Vote{MemberID: e.MemberID, At: r.At, Comment: e.Comment, Self: e.Self})
+		})
+	case ApprovalApproved:
+		return a.resolved(e.ApprovalID, r, func(p *Approval) {
+			p.state, p.ExpiresAt, p.StickyUntil, p.Comment = ApprovalIsApproved, e.ExpiresAt, e.ExpiresAt, e.Comment
+			if !slices.ContainsFunc(p.Votes, func(v Vote) bool { return v.MemberID == e.MemberID }) {
+				p.Votes = append(slices.Clip(p.Votes), Vote{MemberID: e.MemberID, At: r.At, Comment: e.Comment, Self: e.Self})
+			}
+		})
+	case ApprovalDenied:
+		return a.resolved(e.ApprovalID, r, func(p *Approval) {
+			p.state, p.StickyUntil, p.Comment, p.Shared = ApprovalIsDenied, e.StickyUntil, e.Comment, e.Shared
+		})
+	case ApprovalCancelled:
+		return a.resolved(e.ApprovalID, r, func(p *Approval) {
+			p.state, p.Comment = ApprovalIsCancelled, e.Comment
+			if p.StickyUntil = r.At; e.MemberID == "" {
+				p.StickyUntil = p.ExpiresAt // see counts
+			}
+		})
+	case ApprovalReminded:
+		return a.resolved(e.ApprovalID, r, func(p *Approval) { p.Reminders = e.Count })
+	case ApprovalExpired:
+		return a.resolved(e.ApprovalID, r, func(p *Approval) { p.state, p.StickyUntil = ApprovalHasExpired, r.At })
 	case AccountOpened, AccountSettingsChanged, MemberAdded, MemberRoleChanged,
-		MemberTokenRotated, MemberRemoved, DecisionMade:
+		MemberTokenRotated, MemberRemoved, BudgetSet, BudgetCharged, BudgetReleased:
 		// Not the agent's.
 	}
 	return a
+}
+
+// decided is the agent with a decision folded in that changes what it may do next.
+func (a Agent) decided(d DecisionMade, r Recorded) Agent {
+	if d.Opens() {
+		return a.opened(d, r)
+	}
+	if d.Uses() {
+		a = a.resolved(d.ApprovalID, r, func(p *Approval) {
+			p.state, p.UsedBy, p.StickyUntil = ApprovalIsUsed, d.RequestID, p.ExpiresAt
+		})
+	}
+	amount, err := parseAmount(d.Request.Amount, d.Request.Currency)
+	if err != nil {
+		return a.Stop(fmt.Errorf("amount of %s: %w", d.RequestID, err))
+	}
+	if d.Spends {
+		if p, ok := a.Permission(d.PermissionID); ok && len(p.rules.limits) > 0 {
+			a = a.tallied(p.ID, a.tally(p.ID).charge(p.rules.limits, amount, r.At, r.Position.Seq))
+		}
+		if len(a.limits) > 0 {
+			a = a.tallied("", a.tally("").charge(a.limits, amount, r.At, r.Position.Seq))
+		}
+	}
+	a.reserved = a.reserved.add(Reservation{
+		RequestID: d.RequestID, PermissionID: d.PermissionID, Amount: amount, At: r.At, Seq: r.Position.Seq,
+		BudgetVersion: d.BudgetVersion,
+	})
+	return a
+}
+
+// settled is the agent with an outcome reported, and what it gives back.
+func (a Agent) settled(e DecisionSettled) Agent {
+	r, ok := a.reserved.find(e.RequestID)
+	if !ok {
+		return a
+	}
+	a.reserved = a.reserved.settle(e)
+	if back := r.back(e); back.Minor > 0 {
+		a = a.tallied(r.PermissionID, a.tally(r.PermissionID).release(back, r.At, r.Seq))
+		a = a.tallied("", a.tally("").release(back, r.At, r.Seq))
+	}
+	return a
+}
+
+// tally is what was used of a permission's limits, or, with no permission, of
+// the agent's own.
+func (a *Agent) tally(of PermissionID) tally {
+	for _, t := range a.tallies {
+		if t.permission == of {
+			return t.tally
+		}
+	}
+	return nil
+}
+
+// tallied is the agent with another tally.
+func (a Agent) tallied(of PermissionID, t tally) Agent {
+	i := slices.IndexFunc(a.tallies, func(old permissionTally) bool { return old.permission == of })
+	a.tallies = slices.Clone(a.tallies)
+	switch {
+	case i >= 0 && len(t) == 0:
+		a.tallies = slices.Delete(a.tallies, i, i+1)
+	case i >= 0:
+		a.tallies[i].tally = t
+	case len(t) > 0:
+		a.tallies = append(a.tallies, permissionTally{of, t})
+	}
+	return a
+}
+
+// Left is what is left at a moment of the agent's own limits.
+func (a Agent) Left(now time.Time) []Left { return a.tally("").left(a.limits, now) }
+
+// LeftOf is what is left at a moment of a permission's limits.
+func (a Agent) LeftOf(p *Permission, now time.Time) []Left {
+	return a.tally(p.ID).left(p.rules.limits, now)
 }
 
 // hold puts a permission last, in place of the one it replaces.
@@ -136,6 +277,7 @@ func (a Agent) hold(id PermissionID, terms Terms, r Recorded) Agent {
 		}
 	}
 	a.Permissions = append(permissions, p)
+	a = a.tallied(id, a.tally(id).carry(rules.limits))
 	return a.reindexed(p)
 }
 
@@ -192,6 +334,9 @@ type RegisterAgent struct {
 	Label      string
 	ExternalID string
 	Key        TokenHash
+	// Driver is the member whose work the agent does, or empty. That it is one
+	// is for the caller to see to.
+	Driver MemberID
 }
 
 // Register decides on a RegisterAgent.
@@ -221,8 +366,44 @@ func (a Agent) Register(cmd RegisterAgent) ([]Event, error) {
 	}
 	return []Event{AgentRegistered{
 		Name: cmd.Name, Type: cmd.Type, Provider: cmd.Provider, Label: cmd.Label,
-		ExternalID: cmd.ExternalID, Key: cmd.Key,
+		ExternalID: cmd.ExternalID, Key: cmd.Key, Driver: cmd.Driver,
 	}}, nil
+}
+
+// Drive says whose work the agent does.
+func (a Agent) Drive(driver MemberID) ([]Event, error) {
+	switch {
+	case !a.Exists():
+		return nil, errNoAgent
+	case a.Driver == driver:
+		return nil, nil
+	}
+	return []Event{AgentDriverChanged{Driver: driver}}, nil
+}
+
+// SetLimits decides on the limits of all permissions together. None at all end
+// them.
+func (a Agent) SetLimits(l Limits, account Account) ([]Event, error) {
+	if !a.Exists() {
+		return nil, errNoAgent
+	}
+	l, err := l.Accept(account.Currency, account.Zone())
+	if err != nil {
+		return nil, err
+	}
+	if sameLimits(l, a.Limits) {
+		return nil, nil
+	}
+	return []Event{AgentLimitsSet{l}}, nil
+}
+
+// Share puts the agent under the account's limits, or takes it out from under
+// them, as they stand.
+func (a Agent) Share(b SharedBudget) []Event {
+	if !a.Exists() || a.Budget >= b.Set.Seq {
+		return nil
+	}
+	return []Event{AgentBudgetShared{Shared: b.Limited(), Budget: b.Set.Seq}}
 }
 
 // Disable denies the agent everything until it is enabled.
@@ -267,6 +448,8 @@ type GrantPermission struct {
 	// limit that names none.
 	Now      time.Time
 	Currency Currency
+	// TimeZone is the default for a limit that names none.
+	TimeZone string
 }
 
 // MostPermissions bounds a passport. It keeps a decision's record, which holds
@@ -278,7 +461,7 @@ func (a Agent) Grant(cmd GrantPermission) ([]Event, error) {
 	if !a.Exists() {
 		return nil, errNoAgent
 	}
-	terms, err := cmd.Terms.Accept(cmd.Now, cmd.Currency)
+	terms, err := cmd.Terms.Accept(cmd.Now, cmd.Currency, cmd.TimeZone)
 	if err != nil {
 		return nil, err
 	}
@@ -321,11 +504,11 @@ func (a Agent) Replace(cmd ReplacePermission) ([]Event, error) {
 	if !p.Revoked.IsZero() {
 		return nil, Reject(Conflict, "permission %s is revoked; grant a new one", p.ID)
 	}
-	terms, err := cmd.Terms.Accept(cmd.Now, cmd.Currency)
+	terms, err := cmd.Terms.Accept(cmd.Now, cmd.Currency, cmd.TimeZone)
 	if err != nil {
 		return nil, err
 	}
-	return []Event{PermissionReplaced{PermissionID: p.ID, Terms: terms}}, nil
+	return []Event{PermissionReplaced{PermissionID: p.ID, Terms: terms, Cancels: a.resting(p.ID)}}, nil
 }
 
 // RevokePermission ends a permission.
@@ -348,7 +531,7 @@ func (a Agent) Revoke(cmd RevokePermission) ([]Event, error) {
 	if err := cmp.Or(a.unchanged(p, cmd.IfVersion), checkText("/reason", cmd.Reason, 0, 512)); err != nil {
 		return nil, err
 	}
-	return []Event{PermissionRevoked{PermissionID: p.ID, Reason: cmd.Reason}}, nil
+	return []Event{PermissionRevoked{PermissionID: p.ID, Reason: cmd.Reason, Cancels: a.resting(p.ID)}}, nil
 }
 
 func (a Agent) unchanged(p *Permission, since uint64) error {

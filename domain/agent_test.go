@@ -2,6 +2,8 @@ package domain
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -10,6 +12,7 @@ var (
 	registered = AgentRegistered{Name: "Ollie", Type: Native, Key: HashToken("bhf_sk_one")}
 	connected  = AgentRegistered{Name: "Remote", Type: Connected, Provider: "elsewhere"}
 	buying     = PermissionGranted{PermissionID: "perm_buy", Terms: Terms{Action: "purchase", MaxAmount: "500.00", Currency: "USD"}}
+	rebought   = PermissionReplaced{PermissionID: buying.PermissionID, Terms: buying.Terms}
 )
 
 func TestAgent(t *testing.T) {
@@ -19,12 +22,12 @@ func TestAgent(t *testing.T) {
 	}
 	grant := func(id PermissionID, terms Terms) func(Agent) ([]Event, error) {
 		return func(a Agent) ([]Event, error) {
-			return a.Grant(GrantPermission{PermissionID: id, Terms: terms, Now: noon, Currency: "EUR"})
+			return a.Grant(GrantPermission{PermissionID: id, Terms: terms, Now: noon, Currency: "EUR", TimeZone: "Europe/Berlin"})
 		}
 	}
 	replace := func(id PermissionID, since uint64, terms Terms) func(Agent) ([]Event, error) {
 		return func(a Agent) ([]Event, error) {
-			return a.Replace(ReplacePermission{GrantPermission{id, terms, noon, "EUR"}, since})
+			return a.Replace(ReplacePermission{GrantPermission{id, terms, noon, "EUR", "Europe/Berlin"}, since})
 		}
 	}
 	revoke := func(id PermissionID, since uint64) func(Agent) ([]Event, error) {
@@ -88,13 +91,13 @@ func TestAgent(t *testing.T) {
 		{name: "replace with terms that can't be", given: []Event{registered, buying}, when: replace("perm_buy", 0, Terms{}), code: Invalid, field: "/action"},
 		{name: "replace the version that was read", given: []Event{registered, buying}, when: replace("perm_buy", 2, read), then: []Event{PermissionReplaced{PermissionID: "perm_buy", Terms: read}}},
 		{name: "replace when only something else has changed since", given: []Event{registered, buying, AgentDisabled{}}, when: replace("perm_buy", 2, read), then: []Event{PermissionReplaced{PermissionID: "perm_buy", Terms: read}}},
-		{name: "replace when it has changed since", given: []Event{registered, buying, PermissionReplaced(buying)}, when: replace("perm_buy", 2, read), code: Stale},
+		{name: "replace when it has changed since", given: []Event{registered, buying, rebought}, when: replace("perm_buy", 2, read), code: Stale},
 		{name: "replace at a version that is not there yet", given: []Event{registered, buying}, when: replace("perm_buy", 3, read), code: Stale},
 
 		{name: "revoke", given: []Event{registered, buying}, when: revoke("perm_buy", 0), then: []Event{PermissionRevoked{PermissionID: "perm_buy"}}},
 		{name: "revoke again changes nothing", given: []Event{registered, buying, PermissionRevoked{PermissionID: "perm_buy"}}, when: revoke("perm_buy", 0)},
 		{name: "revoke what was never granted", given: []Event{registered}, when: revoke("perm_buy", 0), code: NotFound},
-		{name: "revoke when it has changed since", given: []Event{registered, buying, PermissionReplaced(buying)}, when: revoke("perm_buy", 2), code: Stale},
+		{name: "revoke when it has changed since", given: []Event{registered, buying, rebought}, when: revoke("perm_buy", 2), code: Stale},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -140,15 +143,124 @@ func TestGrantIsUnderstoodInFullOrRefused(t *testing.T) {
 		{"never valid", Terms{Action: "buy", NotBefore: tomorrow, ExpiresAt: tomorrow}, Invalid, "/notBefore"},
 		{"a window in no zone", Terms{Action: "buy", TimeWindows: []Window{{Days: []string{"mon"}, From: "09:00", To: "17:00"}}}, Invalid, "/timeWindows/0"},
 		{"notes that hide text", Terms{Action: "buy", Notes: "ok\u200b"}, Invalid, "/notes"},
-		{"an approval", Terms{Action: "buy", RequiresApproval: []byte(`true`)}, NotSupported, "/requiresApproval"},
-		{"an approval above an amount", Terms{Action: "buy", RequiresApproval: []byte(`"100"`)}, NotSupported, "/requiresApproval"},
-		{"budgets", Terms{Action: "buy", Budgets: []byte(`[]`)}, NotSupported, "/budgets"},
-		{"rates", Terms{Action: "buy", Rates: []byte(`null`)}, NotSupported, "/rates"},
+
+		{"an approval above what isn't a number", Terms{Action: "buy", RequiresApproval: ApprovalRule{Above: "much"}}, Invalid, "/requiresApproval"},
+		{"an approval above less than nothing", Terms{Action: "buy", RequiresApproval: ApprovalRule{Above: "-1"}}, Invalid, "/requiresApproval"},
+		{"an approval above half a cent", Terms{Action: "buy", RequiresApproval: ApprovalRule{Above: "0.005"}}, Invalid, "/requiresApproval"},
+		{"an approval above an amount in an unknown currency", Terms{Action: "buy", Currency: "usd", RequiresApproval: ApprovalRule{Above: "1"}}, Invalid, "/currency"},
+		{"an approval above the limit", Terms{Action: "buy", MaxAmount: "5", RequiresApproval: ApprovalRule{Above: "5.01"}}, Invalid, "/requiresApproval"},
+		{"an approval above the very limit", Terms{Action: "buy", MaxAmount: "5", RequiresApproval: ApprovalRule{Above: "5.00"}}, Invalid, "/requiresApproval"},
+		{"a currency for an approval that is asked for always", Terms{Action: "buy", Currency: "USD", RequiresApproval: ApprovalRule{Always: true}}, Invalid, "/currency"},
+		{"a currency for budgets, which have their own", Terms{Action: "buy", Currency: "USD", Limits: Limits{Budgets: []Budget{{Amount: "1", Per: PerDay}}}}, Invalid, "/currency"},
+		{"how to approve what nobody is asked for", Terms{Action: "buy", Approval: &ApprovalTerms{Quorum: 2}}, Invalid, "/approval"},
+		{"how to approve, left empty", Terms{Action: "buy", RequiresApproval: ApprovalRule{Always: true}, Approval: &ApprovalTerms{}}, Invalid, "/approval"},
+		{"an approval by viewers", approvedBy(ApprovalTerms{MinRole: RoleViewer}), Invalid, "/approval/minRole"},
+		{"an approval by nobody known", approvedBy(ApprovalTerms{MinRole: "approver"}), Invalid, "/approval/minRole"},
+		{"an approval by fewer than none", approvedBy(ApprovalTerms{Quorum: -1}), Invalid, "/approval/quorum"},
+		{"an approval by too many", approvedBy(ApprovalTerms{Quorum: 17}), Invalid, "/approval/quorum"},
+		{"an approval that waits too short", approvedBy(ApprovalTerms{PendingFor: Duration(time.Second - 1)}), Invalid, "/approval/pendingFor"},
+		{"an approval that waits too long", approvedBy(ApprovalTerms{PendingFor: Duration(30*24*time.Hour + time.Second)}), Invalid, "/approval/pendingFor"},
+		{"a yes that holds for less than no time", approvedBy(ApprovalTerms{ValidFor: -1}), Invalid, "/approval/validFor"},
+		{"a yes that holds too long", approvedBy(ApprovalTerms{ValidFor: Duration(31 * 24 * time.Hour)}), Invalid, "/approval/validFor"},
+		{"a no that holds too long", approvedBy(ApprovalTerms{DenialFor: Duration(31 * 24 * time.Hour)}), Invalid, "/approval/denialFor"},
+
+		{"no budgets in a list", limitedTo(Limits{Budgets: []Budget{}}), Invalid, "/budgets"},
+		{"no rates in a list", limitedTo(Limits{Rates: []Rate{}}), Invalid, "/rates"},
+		{"a budget without an amount", limitedTo(Limits{Budgets: []Budget{{Per: PerDay}}}), Invalid, "/budgets/0"},
+		{"a budget of nothing", limitedTo(Limits{Budgets: []Budget{{Amount: "0.00", Per: PerDay}}}), Invalid, "/budgets/0"},
+		{"a budget of less than nothing", limitedTo(Limits{Budgets: []Budget{{Amount: "-1", Per: PerDay}}}), Invalid, "/budgets/0"},
+		{"a budget with too many digits", limitedTo(Limits{Budgets: []Budget{{Amount: "1.001", Per: PerDay}}}), Invalid, "/budgets/0"},
+		{"a budget in an unknown currency", limitedTo(Limits{Budgets: []Budget{{Amount: "1", Currency: "usd", Per: PerDay}}}), Invalid, "/budgets/0"},
+		{"a budget for no period", limitedTo(Limits{Budgets: []Budget{{Amount: "1"}}}), Invalid, "/budgets/0"},
+		{"a budget per year", limitedTo(Limits{Budgets: []Budget{{Amount: "1", Per: "year"}}}), Invalid, "/budgets/0"},
+		{"a budget per Day", limitedTo(Limits{Budgets: []Budget{{Amount: "1", Per: "Day"}}}), Invalid, "/budgets/0"},
+		{"a budget per minute", limitedTo(Limits{Budgets: []Budget{{Amount: "1", Per: PerMinute}}}), Invalid, "/budgets/0"},
+		{"a budget in no zone there is", limitedTo(Limits{Budgets: []Budget{{Amount: "1", Per: PerDay, TimeZone: "Europe/Atlantis"}}}), Invalid, "/budgets/0"},
+		{"a budget in the machine's zone", limitedTo(Limits{Budgets: []Budget{{Amount: "1", Per: PerDay, TimeZone: "Local"}}}), Invalid, "/budgets/0"},
+		{"a budget in total in a zone", limitedTo(Limits{Budgets: []Budget{{Amount: "1", Per: InTotal, TimeZone: "UTC"}}}), Invalid, "/budgets/0"},
+		{"two budgets of one currency and period", limitedTo(Limits{Budgets: []Budget{{Amount: "1", Per: PerDay}, {Amount: "2", Per: PerDay, TimeZone: "UTC", Currency: "USD"}}}), Invalid, "/budgets/1"},
+		{"too many budgets", limitedTo(Limits{Budgets: make([]Budget, 33)}), Invalid, "/budgets"},
+		{"a rate of nothing", limitedTo(Limits{Rates: []Rate{{Per: PerDay}}}), Invalid, "/rates/0"},
+		{"a rate of less than nothing", limitedTo(Limits{Rates: []Rate{{Count: -1, Per: PerDay}}}), Invalid, "/rates/0"},
+		{"a rate beyond all counting", limitedTo(Limits{Rates: []Rate{{Count: 1 << 31, Per: PerDay}}}), Invalid, "/rates/0"},
+		{"a rate per week", limitedTo(Limits{Rates: []Rate{{Count: 1, Per: PerWeek}}}), Invalid, "/rates/0"},
+		{"a rate per month", limitedTo(Limits{Rates: []Rate{{Count: 1, Per: PerMonth}}}), Invalid, "/rates/0"},
+		{"a rate for no period", limitedTo(Limits{Rates: []Rate{{Count: 1}}}), Invalid, "/rates/0"},
+		{"a rate in no zone there is", limitedTo(Limits{Rates: []Rate{{Count: 1, Per: PerDay, TimeZone: "../etc/passwd"}}}), Invalid, "/rates/0"},
+		{"a rate in total in a zone", limitedTo(Limits{Rates: []Rate{{Count: 1, Per: InTotal, TimeZone: "UTC"}}}), Invalid, "/rates/0"},
+		{"two rates of one period", limitedTo(Limits{Rates: []Rate{{Count: 1, Per: PerDay}, {Count: 2, Per: PerDay}}}), Invalid, "/rates/1"},
+		{"too many rates", limitedTo(Limits{Rates: make([]Rate, 33)}), Invalid, "/rates"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := givenAgent(registered).Grant(GrantPermission{PermissionID: "perm_x", Terms: tt.terms, Now: noon, Currency: "USD"})
+			got, err := givenAgent(registered).Grant(GrantPermission{PermissionID: "perm_x", Terms: tt.terms, Now: noon, Currency: "USD", TimeZone: "UTC"})
 			wantEvents(t, got, err, nil, tt.code, tt.field)
+		})
+	}
+}
+
+func approvedBy(a ApprovalTerms) Terms {
+	return Terms{Action: "buy", RequiresApproval: ApprovalRule{Always: true}, Approval: &a}
+}
+
+func limitedTo(l Limits) Terms { return Terms{Action: "buy", Limits: l} }
+
+// What a grant leaves to the account is filled in when it is made, so that later
+// changes of the account leave it as it is.
+func TestGrantFillsInWhatItLeavesToTheAccount(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name        string
+		terms, want Terms
+	}{
+		{
+			"the currency of an approval",
+			Terms{Action: "buy", RequiresApproval: ApprovalRule{Above: "5"}},
+			Terms{Action: "buy", RequiresApproval: ApprovalRule{Above: "5.00"}, Currency: "EUR"},
+		},
+		{
+			"no currency for one that is asked for always",
+			Terms{Action: "buy", RequiresApproval: ApprovalRule{Always: true}},
+			Terms{Action: "buy", RequiresApproval: ApprovalRule{Always: true}},
+		},
+		{
+			"the longest durations, the most people", approvedBy(ApprovalTerms{Quorum: 16, MinRole: RoleOwner, PendingFor: longest, ValidFor: Duration(time.Second), DenialFor: longest}),
+			approvedBy(ApprovalTerms{Quorum: 16, MinRole: RoleOwner, PendingFor: longest, ValidFor: Duration(time.Second), DenialFor: longest}),
+		},
+		{
+			"the currency and the zone of limits",
+			limitedTo(Limits{
+				Budgets: []Budget{{Amount: "5", Per: PerHour}, {Amount: "6", Per: PerMonth, Currency: "JPY", TimeZone: "UTC"}, {Amount: "7", Per: InTotal}},
+				Rates:   []Rate{{Count: 1, Per: PerMinute}, {Count: 2, Per: PerDay, TimeZone: "UTC"}, {Count: 3, Per: InTotal}},
+			}),
+			limitedTo(Limits{
+				Budgets: []Budget{{"5.00", "EUR", PerHour, "Europe/Berlin"}, {"6", "JPY", PerMonth, "UTC"}, {"7.00", "EUR", InTotal, ""}},
+				Rates:   []Rate{{1, PerMinute, "Europe/Berlin"}, {2, PerDay, "UTC"}, {3, InTotal, ""}},
+			}),
+		},
+		{
+			"the permission's currency before the account's",
+			Terms{Action: "buy", MaxAmount: "5", Currency: "USD", Limits: Limits{Budgets: []Budget{{Amount: "5", Per: PerWeek}}}},
+			Terms{Action: "buy", MaxAmount: "5.00", Currency: "USD", Limits: Limits{Budgets: []Budget{{"5.00", "USD", PerWeek, "Europe/Berlin"}}}},
+		},
+		{
+			"one period in two zones, and in two currencies",
+			limitedTo(Limits{Budgets: []Budget{{"5", "EUR", PerDay, "UTC"}, {"5", "EUR", PerDay, "Asia/Tokyo"}, {"5", "USD", PerDay, "UTC"}}}),
+			limitedTo(Limits{Budgets: []Budget{{"5.00", "EUR", PerDay, "UTC"}, {"5.00", "EUR", PerDay, "Asia/Tokyo"}, {"5.00", "USD", PerDay, "UTC"}}}),
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			asGiven := slices.Clone(tt.terms.Budgets)
+			got, err := givenAgent(registered).Grant(GrantPermission{PermissionID: "perm_x", Terms: tt.terms, Now: noon, Currency: "EUR", TimeZone: "Europe/Berlin"})
+			wantEvents(t, got, err, []Event{PermissionGranted{PermissionID: "perm_x", Terms: tt.want}}, "", "")
+			if !slices.Equal(tt.terms.Budgets, asGiven) {
+				t.Errorf("got %v written over what the caller gave, want %v", tt.terms.Budgets, asGiven)
+			}
+			again, err := tt.want.Accept(noon, "JPY", "Asia/Tokyo")
+			if err != nil || !reflect.DeepEqual(again, tt.want) {
+				t.Errorf("accepted again elsewhere: got %+v, %v, want the same", again, err)
+			}
 		})
 	}
 }

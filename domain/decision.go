@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -49,6 +50,12 @@ const (
 	RulePath     Rule = "path"
 	RuleCommand  Rule = "command"
 	RuleTime     Rule = "time"
+	RuleRate     Rule = "rate"
+	RuleBudget   Rule = "budget"
+	// The account's limits, which all its agents share.
+	RuleAccountRate   Rule = "accountRate"
+	RuleAccountBudget Rule = "accountBudget"
+	RuleApproval      Rule = "approval"
 )
 
 // DecisionMade is the record of a decision: all that was evaluated, and all
@@ -66,7 +73,40 @@ type DecisionMade struct {
 	Reason          string       `json:"reason"`
 	Risk            Risk         `json:"riskLevel"`
 	PermissionID    PermissionID `json:"permissionId,omitempty"`
-	Checks          []Check      `json:"checks"`
+	// ApprovalID is the approval that is asked for, that stands in the way, or
+	// that an allow used.
+	ApprovalID ApprovalID `json:"approvalId,omitempty"`
+	// Gate is there when a new approval was asked for, whether or not one could
+	// be opened.
+	Gate *Gate `json:"gate,omitzero"`
+	// Spends says that the allow counts against limits.
+	Spends bool `json:"spends,omitzero"`
+	// BudgetVersion is the version of the account's limits the decision was made
+	// on, absent for an agent that doesn't share them.
+	BudgetVersion uint64 `json:"budgetVersion,omitzero"`
+	// WindowEndsAt is when there is more again of the limit that is used up.
+	WindowEndsAt time.Time `json:"windowEndsAt,omitzero"`
+	Checks       []Check   `json:"checks"`
+}
+
+// Opens reports whether the decision opens an approval.
+func (d *DecisionMade) Opens() bool { return d.Outcome == OutcomeRequiresApproval && d.Gate != nil }
+
+// Uses reports whether the decision is an allow that uses an approval.
+func (d *DecisionMade) Uses() bool { return d.Outcome == OutcomeAllowed && d.ApprovalID != "" }
+
+// Moves reports whether the decision changes what its agent may do next. It is
+// then an event of the agent's, and the fence lets one of its kind through at a
+// time.
+func (d *DecisionMade) Moves() bool { return d.Spends || d.Opens() || d.Uses() }
+
+// Name gives the decision its ids, and the approval it opens one that goes with
+// them.
+func (d *DecisionMade) Name(ulid string) {
+	d.RequestID = RequestID(RequestPrefix + ulid)
+	if d.Opens() {
+		d.ApprovalID = ApprovalID(ApprovalPrefix + ulid)
+	}
 }
 
 // append appends the stored form: what a reflecting encoder makes of the
@@ -87,8 +127,39 @@ func (d *DecisionMade) append(dst []byte) []byte {
 	dst = append(dst, `,"riskLevel":`...)
 	dst = appendText(dst, d.Risk)
 	dst = appendMember(dst, "permissionId", string(d.PermissionID))
+	dst = appendMember(dst, "approvalId", string(d.ApprovalID))
+	if d.Gate != nil {
+		dst = append(dst, `,"gate":`...)
+		dst = d.Gate.append(dst)
+	}
+	if d.Spends {
+		dst = append(dst, `,"spends":true`...)
+	}
+	if d.BudgetVersion != 0 {
+		dst = appendUint(dst, "budgetVersion", d.BudgetVersion)
+	}
+	if !d.WindowEndsAt.IsZero() {
+		dst = append(dst, `,"windowEndsAt":"`...)
+		dst = append(d.WindowEndsAt.AppendFormat(dst, time.RFC3339Nano), '"') // in its own zone: in UTC its year may be one that can't be read
+	}
 	dst = append(dst, `,"checks":`...)
 	return append(appendChecks(dst, d.Checks), '}')
+}
+
+func (g *Gate) append(dst []byte) []byte {
+	dst = append(dst, `{"digest":`...)
+	dst = appendText(dst, g.Digest)
+	dst = appendMember(dst, "pendingFor", g.PendingFor.String())
+	dst = appendMember(dst, "validFor", g.ValidFor.String())
+	dst = appendMember(dst, "denialFor", g.DenialFor.String())
+	dst = appendMember(dst, "remindEvery", g.RemindEvery.String())
+	dst = append(dst, `,"minRole":`...)
+	dst = appendText(dst, g.MinRole)
+	dst = append(dst, `,"quorum":`...)
+	dst = strconv.AppendInt(dst, int64(g.Quorum), 10)
+	dst = append(dst, `,"mostPending":`...)
+	dst = strconv.AppendInt(dst, int64(g.MostPending), 10)
+	return append(dst, '}')
 }
 
 func (r *Request) append(dst []byte) []byte {
@@ -151,7 +222,7 @@ type Packet struct {
 	Reason          string       `json:"reason"`
 	RiskLevel       Risk         `json:"riskLevel"`
 	PermissionID    PermissionID `json:"permissionId,omitempty"`
-	ApprovalID      string       `json:"approvalId,omitempty"`
+	ApprovalID      ApprovalID   `json:"approvalId,omitempty"`
 	Action          Action       `json:"action"`
 	Vendor          string       `json:"vendor,omitempty"`
 	Resource        string       `json:"resource,omitempty"`
@@ -160,6 +231,11 @@ type Packet struct {
 	PassportVersion uint64       `json:"passportVersion"`
 	Position        string       `json:"position"`
 	DecidedAt       time.Time    `json:"decidedAt"`
+	// WindowEndsAt is when there is more again of the limit that is used up.
+	WindowEndsAt time.Time `json:"windowEndsAt,omitzero"`
+	// Reserved says that the allow spent from limits or used an approval, and
+	// that its outcome can be reported.
+	Reserved bool `json:"reserved,omitzero"`
 	// Checks are given where a decision is read again, not where it is made.
 	Checks []Check `json:"checks,omitzero"`
 	// These two repeat Decision and RiskLevel for clients of the reference API.
@@ -178,10 +254,12 @@ func PacketOf(r Recorded) (Packet, error) {
 		// Not merely what the record claims: an outcome this program doesn't
 		// know is never an allow.
 		Allowed:    d.Outcome == OutcomeAllowed,
-		ReasonCode: d.ReasonCode, Reason: d.Reason, RiskLevel: d.Risk, PermissionID: d.PermissionID,
+		ReasonCode: d.ReasonCode, Reason: d.Reason, RiskLevel: d.Risk,
+		PermissionID: d.PermissionID, ApprovalID: d.ApprovalID,
 		Action: d.Request.Action, Vendor: d.Request.Vendor, Resource: d.Request.Resource,
 		Amount: d.Request.Amount, Currency: d.Request.Currency,
 		PassportVersion: d.PassportVersion, Position: r.Position.String(), DecidedAt: r.At.UTC(),
+		WindowEndsAt: d.WindowEndsAt, Reserved: d.Outcome == OutcomeAllowed && d.Moves(),
 		ApprovalRequired: d.Outcome == OutcomeRequiresApproval, Risk: d.Risk,
 	}, nil
 }
@@ -202,7 +280,7 @@ func (p *Packet) Append(dst []byte) []byte {
 	dst = append(dst, `,"riskLevel":`...)
 	dst = appendText(dst, p.RiskLevel)
 	dst = appendMember(dst, "permissionId", string(p.PermissionID))
-	dst = appendMember(dst, "approvalId", p.ApprovalID)
+	dst = appendMember(dst, "approvalId", string(p.ApprovalID))
 	dst = append(dst, `,"action":`...)
 	dst = appendText(dst, p.Action)
 	dst = appendMember(dst, "vendor", p.Vendor)
@@ -214,6 +292,13 @@ func (p *Packet) Append(dst []byte) []byte {
 	dst = appendText(dst, p.Position)
 	dst = append(dst, `,"decidedAt":`...)
 	dst = appendTime(dst, p.DecidedAt)
+	if !p.WindowEndsAt.IsZero() {
+		dst = append(dst, `,"windowEndsAt":`...)
+		dst = appendTime(dst, p.WindowEndsAt)
+	}
+	if p.Reserved {
+		dst = append(dst, `,"reserved":true`...)
+	}
 	if p.Checks != nil {
 		dst = append(dst, `,"checks":`...)
 		dst = appendChecks(dst, p.Checks)

@@ -1,28 +1,66 @@
 package domain
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
 )
 
-// Evaluate decides on a request by a passport at a moment. It is a pure
-// function of its arguments; whoever has the same ones gets the same decision.
+// Situation is what a request is decided on besides itself.
+type Situation struct {
+	Agent *Agent
+	// Budget is what the account's agents spend together. Only an agent that
+	// shares it looks at it.
+	Budget *SharedBudget
+	// Settings are the account's, for an approval that is opened.
+	Settings ApprovalSettings
+	// Now is not before Agent.Updated, nor, for an agent that shares it, before
+	// Budget.Updated.
+	Now time.Time
+}
+
+// Fault is why nothing can be decided, or nil.
+func (s *Situation) Fault() error {
+	if s.Agent.Shared {
+		return cmp.Or(s.Agent.Fault(), s.Budget.Fault())
+	}
+	return s.Agent.Fault()
+}
+
+// Moment is the time to decide at, given a clock: time runs only forwards on a
+// passport, however far nodes' clocks are apart, so that a window that was left
+// is never counted in again.
+func (s *Situation) Moment(clock time.Time) time.Time {
+	now := Later(clock, s.Agent.Updated)
+	if s.Agent.Shared {
+		now = Later(now, s.Budget.Updated)
+	}
+	return now
+}
+
+// Evaluate decides on a request. It is a pure function of its arguments;
+// whoever has the same ones gets the same decision.
 //
 // The order is fixed and the first failure gives the code: the agent itself,
-// the permissions that name the action, blocks, and then each active permission
-// by itself. Every check is kept, those after the first failure too, because
-// the record is for an auditor.
-func Evaluate(agent *Agent, req Request, now time.Time) DecisionMade {
-	e := evaluation{agent: agent, req: req, now: now}
+// the permissions that name the action, blocks, each active permission by
+// itself, what limits all permissions together, and last, where one that passed
+// asks for it, a person. Every check is kept, those after the first failure
+// too, because the record is for an auditor.
+func Evaluate(s Situation, req Request) DecisionMade {
+	e := evaluation{Situation: s, agent: s.Agent, req: req, now: s.Now}
 	e.run()
 	e.made.Request = req
-	e.made.PassportVersion = agent.Version
+	e.made.PassportVersion = e.agent.Version
+	if e.agent.Shared {
+		e.made.BudgetVersion = s.Budget.Version
+	}
 	e.made.Risk = riskOf(&e.req, e.widest)
 	return e.made
 }
 
 type evaluation struct {
+	Situation
 	made  DecisionMade
 	agent *Agent
 	req   Request
@@ -150,11 +188,14 @@ func canonical(resource string) bool {
 		!strings.ContainsAny(authority, ":@?#") && !strings.HasSuffix(authority, ".")
 }
 
-// choose judges each active permission by all its rules. The newest of those
-// that pass allows. If none does, the code is that of the one that got furthest.
+// choose judges each active permission by all its rules. Of those that pass the
+// strictest wins: one that asks for a person before one that doesn't, among
+// those the one that asks for more, and otherwise the newest. If none passes,
+// the code is that of the one that got furthest.
 func (e *evaluation) choose(active []*Permission) {
 	var (
 		winner   *Permission
+		gated    bool // the winner asks for a person
 		best     failure
 		furthest *Permission
 	)
@@ -166,21 +207,117 @@ func (e *evaluation) choose(active []*Permission) {
 		f := e.judge(p)
 		switch {
 		case f.code == "":
-			winner = p
+			if asks := e.asks(p); winner == nil || asks && (!gated || !winner.stricter(p)) || !asks && !gated {
+				winner, gated = p, asks
+			}
 		case furthest == nil || f.passed >= best.passed:
 			best, furthest = f, p
 		}
 	}
 	switch {
 	case winner != nil:
-		e.made.Outcome, e.made.ReasonCode, e.made.PermissionID = OutcomeAllowed, Allowed, winner.ID
-		e.made.Reason = "allowed by permission " + string(winner.ID)
+		e.settle(winner, gated)
 	case furthest != nil:
 		e.deny(best.code, furthest.ID, best.detail)
+		e.made.WindowEndsAt = best.until
 	default:
 		e.check("", RuleActive, "no permission allows this action")
 		e.deny(NoPermission, "", "no permission of the agent allows the action "+string(e.req.Action))
 	}
+}
+
+// settle decides on a request that a permission lets pass: by what limits all
+// permissions together, and then, if it is to be asked for, by a person.
+func (e *evaluation) settle(p *Permission, gated bool) {
+	for _, s := range [...]shortage{
+		e.short(RuleRate, RuleRate, e.agent.tally(""), e.agent.limits, "the agent"),
+		e.short(RuleBudget, RuleBudget, e.agent.tally(""), e.agent.limits, "the agent"),
+		e.shared(RuleRate, RuleAccountRate),
+		e.shared(RuleBudget, RuleAccountBudget),
+	} {
+		if s.code != "" && e.made.Outcome == "" {
+			e.deny(s.code, "", s.detail)
+			e.made.WindowEndsAt = s.until
+		}
+	}
+	switch {
+	case e.made.Outcome != "":
+	case gated:
+		e.gate(p)
+	default:
+		e.allow(p, "allowed by permission "+string(p.ID))
+	}
+}
+
+func (e *evaluation) allow(p *Permission, reason string) {
+	e.made.Outcome, e.made.ReasonCode, e.made.PermissionID, e.made.Reason = OutcomeAllowed, Allowed, p.ID, reason
+	e.made.Spends = len(p.rules.limits) > 0 || len(e.agent.limits) > 0 || e.agent.Shared
+}
+
+// short checks limits that are not one permission's.
+func (e *evaluation) short(kind, rule Rule, t tally, limits []limit, whose string) shortage {
+	s, checked := t.short(kind, limits, whose, &e.req, e.now)
+	if checked {
+		e.check("", rule, s.detail)
+	}
+	return s
+}
+
+// shared checks the account's limits, if the agent shares them.
+func (e *evaluation) shared(kind, rule Rule) shortage {
+	if !e.agent.Shared {
+		return shortage{}
+	}
+	return e.short(kind, rule, e.Budget.used, e.Budget.limits, "the account")
+}
+
+// asks reports whether a permission that lets the request pass wants a person
+// to be asked.
+func (e *evaluation) asks(p *Permission) bool {
+	rule := p.Terms.RequiresApproval
+	return rule.Always || rule.Above != "" && e.req.money.exceeds(p.rules.threshold)
+}
+
+// gate asks a person, or goes by what one has answered.
+func (e *evaluation) gate(p *Permission) {
+	digest := approvalDigest(p, &e.req)
+	answer := e.agent.answering(digest, e.now)
+	if answer == nil {
+		e.open(p, digest)
+		return
+	}
+	e.made.ApprovalID = answer.ID
+	switch answer.StateAt(e.now) {
+	case ApprovalIsApproved:
+		e.check(p.ID, RuleApproval, "")
+		e.allow(p, "allowed by permission "+string(p.ID)+" with approval "+string(answer.ID))
+	case ApprovalPending:
+		e.check(p.ID, RuleApproval, "approval "+string(answer.ID)+" is pending")
+		e.require(p, "approval "+string(answer.ID)+" is awaited until "+answer.ExpiresAt.Format(time.RFC3339))
+	case ApprovalIsUsed:
+		e.check(p.ID, RuleApproval, "approval "+string(answer.ID)+" was used")
+		e.deny(ApprovalUsed, p.ID, "approval "+string(answer.ID)+" was used by "+string(answer.UsedBy)+"; the same can be asked again after "+answer.StickyUntil.Format(time.RFC3339))
+	case ApprovalIsDenied:
+		e.check(p.ID, RuleApproval, "approval "+string(answer.ID)+" was denied")
+		e.deny(ApprovalDeniedCode, p.ID, answer.refusal())
+	case ApprovalHasExpired, ApprovalIsCancelled: // these answer nothing
+	}
+}
+
+// open asks for a new approval, unless too many are open.
+func (e *evaluation) open(p *Permission, digest string) {
+	e.made.Gate = gateOf(p, e.Settings, digest)
+	if n := e.agent.pending(e.now); n >= e.made.Gate.MostPending {
+		e.check(p.ID, RuleApproval, fmt.Sprintf("%d approvals are open", n))
+		e.deny(TooManyPending, p.ID, fmt.Sprintf("%d approvals of the agent are open, and there can't be more; wait until people have answered some", n))
+		return
+	}
+	e.check(p.ID, RuleApproval, "a person has to approve")
+	e.require(p, "permission "+string(p.ID)+" asks for a person's approval")
+}
+
+func (e *evaluation) require(p *Permission, reason string) {
+	e.made.Outcome, e.made.ReasonCode, e.made.PermissionID, e.made.Reason = OutcomeRequiresApproval, ApprovalRequired, p.ID, reason
 }
 
 // failure is the first rule of a permission that did not hold, and how many
@@ -189,6 +326,7 @@ type failure struct {
 	code   ReasonCode
 	detail string
 	passed int
+	until  time.Time // when the window of a limit ends
 }
 
 // verdict is what a rule says: nothing, or a code and a detail.
@@ -234,6 +372,22 @@ func (e *evaluation) judge(p *Permission) failure {
 	}
 	if r.windows != nil {
 		apply(RuleTime, e.window(p))
+	}
+	if r.limits != nil {
+		used := e.agent.tally(p.ID)
+		for _, rule := range [...]Rule{RuleRate, RuleBudget} {
+			if s, checked := used.short(rule, r.limits, "the permission", &e.req, e.now); checked {
+				if f.code == "" {
+					f.until = s.until
+				}
+				apply(rule, verdict{s.code, s.detail})
+			}
+		}
+	}
+	if p.Terms.RequiresApproval.Above != "" {
+		if v := e.comparable(r.threshold.Currency); v != holds {
+			apply(RuleApproval, v)
+		}
 	}
 	return f
 }
@@ -287,6 +441,18 @@ func (e *evaluation) amount(p *Permission) verdict {
 	case e.req.money.exceeds(limit):
 		return verdict{AmountExceedsLimit, e.req.money.String() + " " + string(limit.Currency) +
 			" exceeds the limit of " + limit.String() + " " + string(limit.Currency)}
+	}
+	return holds
+}
+
+// comparable is the rule that an amount can be held against the one above which
+// a person is asked.
+func (e *evaluation) comparable(c Currency) verdict {
+	switch {
+	case e.req.Amount == "":
+		return verdict{AmountRequired, "the request names no amount, and this permission asks for approval above one"}
+	case e.req.money.Currency != c:
+		return verdict{CurrencyMismatch, fmt.Sprintf("the amount is in %s, the one above which approval is asked for in %s", e.req.money.Currency, c)}
 	}
 	return holds
 }
@@ -425,9 +591,10 @@ func quote(s string) string {
 	return fmt.Sprintf("%+q", s)
 }
 
-// Derive makes a recorded decision again from the passport it was made on. What
-// it returns equals what was recorded, or the record is not to be trusted.
-func Derive(agent *Agent, r Recorded) (DecisionMade, error) {
+// Derive makes a recorded decision again from the passport it was made on, and
+// the account's limits. What it returns equals what was recorded, or the record
+// is not to be trusted.
+func Derive(agent *Agent, budget *SharedBudget, r Recorded) (DecisionMade, error) {
 	recorded, ok := r.Event.(DecisionMade)
 	if !ok {
 		return DecisionMade{}, fmt.Errorf("%s is not a decision", r.Event.Kind())
@@ -436,7 +603,12 @@ func Derive(agent *Agent, r Recorded) (DecisionMade, error) {
 	if err := req.restore(); err != nil {
 		return DecisionMade{}, fmt.Errorf("restore the request: %w", err)
 	}
-	d := Evaluate(agent, req, r.At)
-	d.RequestID, d.RequestDigest = recorded.RequestID, recorded.RequestDigest
+	s := Situation{Agent: agent, Budget: budget, Now: r.At}
+	if recorded.Gate != nil {
+		s.Settings = recorded.Gate.settings()
+	}
+	d := Evaluate(s, req)
+	d.Name(strings.TrimPrefix(string(recorded.RequestID), RequestPrefix))
+	d.RequestDigest = recorded.RequestDigest
 	return d, nil
 }

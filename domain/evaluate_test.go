@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,26 +131,14 @@ func TestEvaluate(t *testing.T) {
 			if err != nil {
 				t.Fatalf("ask: %v", err)
 			}
-			d := Evaluate(&agent, req, noon)
+			now := Situation{Agent: &agent, Now: noon}
+			d := Evaluate(now, req)
+			d.Name("1")
 			if d.ReasonCode != tt.want || d.PermissionID != tt.by {
 				t.Errorf("got %s by %q (%s), want %s by %q", d.ReasonCode, d.PermissionID, d.Reason, tt.want, tt.by)
 			}
-			if got, want := d.Outcome == OutcomeAllowed, tt.want == Allowed; got != want {
-				t.Errorf("got %s with %s", d.Outcome, d.ReasonCode)
-			}
-			if len(d.Checks) == 0 || d.Reason == "" || d.Risk == "" || d.PassportVersion != agent.Version {
-				t.Errorf("got an incomplete record: %+v", d)
-			}
-			if failed := slices.ContainsFunc(d.Checks, func(c Check) bool { return !c.Passed }); tt.want != Allowed && !failed {
-				t.Errorf("denied, but every check passed: %+v", d.Checks)
-			}
-			again, err := Derive(&agent, Recorded{Record: Record{At: noon, Event: d}})
-			if err != nil {
-				t.Fatalf("derive again: %v", err)
-			}
-			if got, want := string(again.append(nil)), string(d.append(nil)); got != want {
-				t.Errorf("derived again\n%s, want\n%s", got, want)
-			}
+			mustBeWhole(t, &agent, d)
+			mustDeriveAgain(t, now, d)
 		})
 	}
 }
@@ -166,7 +153,7 @@ func TestEveryCheckIsRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := Evaluate(&agent, req, noon)
+	d := Evaluate(Situation{Agent: &agent, Now: noon}, req)
 	var failed []string
 	for _, c := range d.Checks {
 		if !c.Passed {
@@ -276,11 +263,11 @@ func TestRisk(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := Evaluate(&agent, req, noon).Risk; got != tt.want {
+		if got := Evaluate(Situation{Agent: &agent, Now: noon}, req).Risk; got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
 		}
 		disabled := givenAgent(append(may(tt.terms), AgentDisabled{})...)
-		if got := Evaluate(&disabled, req, noon).Risk; got == "" {
+		if got := Evaluate(Situation{Agent: &disabled, Now: noon}, req).Risk; got == "" {
 			t.Errorf("%s: got no risk for a denial", tt.name)
 		}
 	}
@@ -295,9 +282,9 @@ func TestEvaluateIsPure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := Evaluate(&agent, req, noon)
+	first := Evaluate(Situation{Agent: &agent, Now: noon}, req)
 	for range 100 {
-		d := Evaluate(&agent, req, noon)
+		d := Evaluate(Situation{Agent: &agent, Now: noon}, req)
 		if string(d.append(nil)) != string(first.append(nil)) {
 			t.Fatalf("got %+v, want %+v", d, first)
 		}
@@ -320,7 +307,7 @@ func BenchmarkEvaluate(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if d := Evaluate(&agent, req, noon); d.Outcome != OutcomeAllowed {
+		if d := Evaluate(Situation{Agent: &agent, Now: noon}, req); d.Outcome != OutcomeAllowed {
 			b.Fatalf("got %s", d.ReasonCode)
 		}
 	}

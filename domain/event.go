@@ -30,6 +30,19 @@ const (
 	KindPermissionReplaced     Kind = "permission.replaced.v1"
 	KindPermissionRevoked      Kind = "permission.revoked.v1"
 	KindDecisionMade           Kind = "decision.made.v1"
+	KindDecisionSettled        Kind = "decision.settled.v1"
+	KindAgentDriverChanged     Kind = "agent.driver_changed.v1"
+	KindAgentLimitsSet         Kind = "agent.limits_set.v1"
+	KindAgentBudgetShared      Kind = "agent.budget_shared.v1"
+	KindApprovalVoted          Kind = "approval.voted.v1"
+	KindApprovalApproved       Kind = "approval.approved.v1"
+	KindApprovalDenied         Kind = "approval.denied.v1"
+	KindApprovalCancelled      Kind = "approval.cancelled.v1"
+	KindApprovalReminded       Kind = "approval.reminded.v1"
+	KindApprovalExpired        Kind = "approval.expired.v1"
+	KindBudgetSet              Kind = "budget.set.v1"
+	KindBudgetCharged          Kind = "budget.charged.v1"
+	KindBudgetReleased         Kind = "budget.released.v1"
 )
 
 // Kinds lists every kind, oldest first.
@@ -40,6 +53,10 @@ func Kinds() []Kind {
 		KindAgentRegistered, KindAgentDisabled, KindAgentEnabled, KindAgentKeyRotated,
 		KindPermissionGranted, KindPermissionReplaced, KindPermissionRevoked,
 		KindDecisionMade,
+		KindDecisionSettled, KindAgentDriverChanged, KindAgentLimitsSet, KindAgentBudgetShared,
+		KindApprovalVoted, KindApprovalApproved, KindApprovalDenied, KindApprovalCancelled,
+		KindApprovalReminded, KindApprovalExpired,
+		KindBudgetSet, KindBudgetCharged, KindBudgetReleased,
 	}
 }
 
@@ -53,10 +70,13 @@ type (
 		Owner    MemberID  `json:"owner"`
 		Token    TokenHash `json:"tokenHash"`
 	}
-	// AccountSettingsChanged carries the settings as they stand afterwards.
+	// AccountSettingsChanged carries the settings as they stand afterwards. One
+	// that is absent is the default.
 	AccountSettingsChanged struct {
-		Name     string   `json:"name"`
-		Currency Currency `json:"currency"`
+		Name      string            `json:"name"`
+		Currency  Currency          `json:"currency"`
+		TimeZone  string            `json:"timeZone,omitempty"`
+		Approvals *ApprovalSettings `json:"approvals,omitzero"`
 	}
 	// MemberAdded lets a person or a tool of theirs act for the account.
 	MemberAdded struct {
@@ -89,6 +109,8 @@ type (
 		Provider   string    `json:"provider,omitempty"`
 		Label      string    `json:"label,omitempty"`
 		ExternalID string    `json:"externalId,omitempty"`
+		// Driver is the member whose work the agent does, or empty.
+		Driver MemberID `json:"driver,omitempty"`
 		// Key is empty for a connected agent that has no key.
 		Key TokenHash `json:"keyHash,omitempty"`
 	}
@@ -106,14 +128,119 @@ type (
 		Terms        Terms        `json:"terms"`
 	}
 	// PermissionReplaced is one event, so that no moment exists in which both
-	// or neither of the terms hold.
+	// or neither of the terms hold, nor one in which an approval given under the
+	// old terms is good under the new ones: it names those it cancels.
 	PermissionReplaced struct {
 		PermissionID PermissionID `json:"permissionId"`
 		Terms        Terms        `json:"terms"`
+		Cancels      []ApprovalID `json:"cancels,omitzero"`
 	}
 	PermissionRevoked struct {
 		PermissionID PermissionID `json:"permissionId"`
 		Reason       string       `json:"reason,omitempty"`
+		Cancels      []ApprovalID `json:"cancels,omitzero"`
+	}
+	// AgentDriverChanged says whose work the agent does from now on, or nobody's.
+	AgentDriverChanged struct {
+		Driver MemberID `json:"driver,omitempty"`
+	}
+	// AgentLimitsSet limits all permissions of the agent together. It carries
+	// the limits as they stand afterwards.
+	AgentLimitsSet struct {
+		Limits
+	}
+	// AgentBudgetShared says whether the agent spends from the account's limits
+	// too. It is on the agent's stream because a decision depends on it.
+	AgentBudgetShared struct {
+		Shared bool `json:"shared"`
+		// Budget is the sequence of the event that set the limits, or ended them.
+		Budget uint64 `json:"budget"`
+	}
+	// DecisionSettled reports what came of an allow that spent. What it spent
+	// less than was reserved is given back.
+	DecisionSettled struct {
+		RequestID RequestID     `json:"requestId"`
+		Outcome   ActionOutcome `json:"outcome"`
+		// Amount is what was spent in fact, when the allow reserved an amount.
+		Amount   Decimal  `json:"amount,omitempty"`
+		Currency Currency `json:"currency,omitempty"`
+	}
+)
+
+// The facts about an approval after the decision that opened it. They are the
+// agent's, since they decide what it may do next.
+type (
+	// ApprovalVoted is a yes that others have to join.
+	ApprovalVoted struct {
+		ApprovalID ApprovalID `json:"approvalId"`
+		MemberID   MemberID   `json:"memberId"`
+		Comment    string     `json:"comment,omitempty"`
+		// Self says that the agent's own driver voted, as the account allows.
+		Self bool `json:"self,omitzero"`
+	}
+	// ApprovalApproved is the yes that completes an approval. It can be used
+	// once, before it expires.
+	ApprovalApproved struct {
+		ApprovalID ApprovalID `json:"approvalId"`
+		MemberID   MemberID   `json:"memberId"`
+		Comment    string     `json:"comment,omitempty"`
+		Self       bool       `json:"self,omitzero"`
+		// Voters are all whose yes counted, MemberID last.
+		Voters    []MemberID `json:"voters"`
+		ExpiresAt time.Time  `json:"expiresAt"`
+	}
+	// ApprovalDenied is a no. It answers the same request until StickyUntil.
+	ApprovalDenied struct {
+		ApprovalID ApprovalID `json:"approvalId"`
+		MemberID   MemberID   `json:"memberId"`
+		Comment    string     `json:"comment,omitempty"`
+		// Shared says that the agent may read the comment.
+		Shared      bool      `json:"shared,omitzero"`
+		StickyUntil time.Time `json:"stickyUntil"`
+	}
+	// ApprovalCancelled takes an approval, open or given, back: by a member, or,
+	// without a MemberID, by the agent itself.
+	ApprovalCancelled struct {
+		ApprovalID ApprovalID `json:"approvalId"`
+		MemberID   MemberID   `json:"memberId,omitempty"`
+		Comment    string     `json:"comment,omitempty"`
+	}
+	// ApprovalReminded says that reviewers were told again of an open approval.
+	ApprovalReminded struct {
+		ApprovalID ApprovalID `json:"approvalId"`
+		// Count is how often by now.
+		Count int `json:"count"`
+	}
+	// ApprovalExpired follows when the time of an approval, open or given, is
+	// over. It is over whether or not this was recorded.
+	ApprovalExpired struct {
+		ApprovalID ApprovalID `json:"approvalId"`
+	}
+)
+
+// The facts about what all agents of an account spend together. They have a
+// stream of their own, so that spending never stands in the way of managing.
+type (
+	// BudgetSet carries the account's limits as they stand afterwards.
+	BudgetSet struct {
+		Limits
+	}
+	// BudgetCharged is one allow. It is recorded together with its decision.
+	BudgetCharged struct {
+		RequestID RequestID `json:"requestId"`
+		Amount    Decimal   `json:"amount,omitempty"`
+		Currency  Currency  `json:"currency,omitempty"`
+	}
+	// BudgetReleased gives back what an allow reserved and didn't spend. It is
+	// recorded together with the settlement.
+	BudgetReleased struct {
+		RequestID RequestID `json:"requestId"`
+		Amount    Decimal   `json:"amount"`
+		Currency  Currency  `json:"currency"`
+		// ChargedAt and ChargedOn are the time of the allow, and the version of
+		// the budget it was charged on: they say which windows it counts in.
+		ChargedAt time.Time `json:"chargedAt"`
+		ChargedOn uint64    `json:"chargedOn"`
 	}
 )
 
@@ -131,6 +258,19 @@ func (PermissionGranted) Kind() Kind      { return KindPermissionGranted }
 func (PermissionReplaced) Kind() Kind     { return KindPermissionReplaced }
 func (PermissionRevoked) Kind() Kind      { return KindPermissionRevoked }
 func (DecisionMade) Kind() Kind           { return KindDecisionMade }
+func (DecisionSettled) Kind() Kind        { return KindDecisionSettled }
+func (AgentDriverChanged) Kind() Kind     { return KindAgentDriverChanged }
+func (AgentLimitsSet) Kind() Kind         { return KindAgentLimitsSet }
+func (AgentBudgetShared) Kind() Kind      { return KindAgentBudgetShared }
+func (ApprovalVoted) Kind() Kind          { return KindApprovalVoted }
+func (ApprovalApproved) Kind() Kind       { return KindApprovalApproved }
+func (ApprovalDenied) Kind() Kind         { return KindApprovalDenied }
+func (ApprovalCancelled) Kind() Kind      { return KindApprovalCancelled }
+func (ApprovalReminded) Kind() Kind       { return KindApprovalReminded }
+func (ApprovalExpired) Kind() Kind        { return KindApprovalExpired }
+func (BudgetSet) Kind() Kind              { return KindBudgetSet }
+func (BudgetCharged) Kind() Kind          { return KindBudgetCharged }
+func (BudgetReleased) Kind() Kind         { return KindBudgetReleased }
 
 func (AccountOpened) event()          {}
 func (AccountSettingsChanged) event() {}
@@ -146,6 +286,19 @@ func (PermissionGranted) event()      {}
 func (PermissionReplaced) event()     {}
 func (PermissionRevoked) event()      {}
 func (DecisionMade) event()           {}
+func (DecisionSettled) event()        {}
+func (AgentDriverChanged) event()     {}
+func (AgentLimitsSet) event()         {}
+func (AgentBudgetShared) event()      {}
+func (ApprovalVoted) event()          {}
+func (ApprovalApproved) event()       {}
+func (ApprovalDenied) event()         {}
+func (ApprovalCancelled) event()      {}
+func (ApprovalReminded) event()       {}
+func (ApprovalExpired) event()        {}
+func (BudgetSet) event()              {}
+func (BudgetCharged) event()          {}
+func (BudgetReleased) event()         {}
 
 // Actor is who did something: "member:" and a member id, "agent:" and an agent
 // id, or "system:" and the name of a part of Behalf.
@@ -175,7 +328,20 @@ type Record struct {
 }
 
 // Stream is where the record's state lives, and so the subject that guards it.
-func (r Record) Stream() Stream { return Stream{r.Account, r.Agent} }
+func (r Record) Stream() Stream {
+	switch r.Event.(type) {
+	case BudgetSet, BudgetCharged, BudgetReleased:
+		return Stream{Account: r.Account, Budget: true}
+	}
+	return Stream{Account: r.Account, Agent: r.Agent}
+}
+
+// Moves reports whether the record is one of its stream's events. A decision
+// that changes nothing isn't: it is guarded by the stream and lies beside it.
+func (r Record) Moves() bool {
+	d, ok := r.Event.(DecisionMade)
+	return !ok || d.Moves()
+}
 
 // Recorded is a record in the log.
 type Recorded struct {
@@ -188,14 +354,27 @@ type Recorded struct {
 	LoggedAt time.Time
 }
 
-// Stream names the events that are folded into one state, an account's (Agent
-// is empty) or an agent's. Decisions do not belong to it, they are guarded by it.
+// Guarded is a record and the version of its stream that it stands on.
+type Guarded struct {
+	Record
+	// Last is the sequence of the stream's newest event, 0 for none.
+	Last uint64
+}
+
+// Stream names the events that are folded into one state: an account's own
+// (Agent is empty), those of what all its agents spend together (Budget), or an
+// agent's. A decision belongs to its agent's stream if it changes what the agent
+// may do next; otherwise it is only guarded by it.
 type Stream struct {
 	Account AccountID
 	Agent   AgentID
+	Budget  bool
 }
 
 func (s Stream) String() string {
+	if s.Budget {
+		return string(s.Account) + "/budget"
+	}
 	if s.Agent == "" {
 		return string(s.Account)
 	}

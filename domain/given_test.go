@@ -12,15 +12,22 @@ import (
 // noon is a Monday, at noon.
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// history records events of one stream, one after another from sequence 1.
+// history records events of one stream, one after another from sequence 1. A
+// decision that changes nothing has a sequence and no place in the chain: it
+// stands on the newest event that does, and nothing stands on it.
 func history(s Stream, events ...Event) []Recorded {
 	var records []Recorded
+	last := uint64(0)
 	for i, e := range events {
-		records = append(records, Recorded{
+		r := Recorded{
 			Record:   Record{ID: "evt_test", At: noon.Add(-time.Hour), Account: s.Account, Agent: s.Agent, Event: e},
 			Position: Position{Seq: uint64(i + 1)},
-			Last:     uint64(i),
-		})
+			Last:     last,
+		}
+		if r.Moves() {
+			last = r.Position.Seq
+		}
+		records = append(records, r)
 	}
 	return records
 }

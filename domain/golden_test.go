@@ -84,18 +84,11 @@ func TestEveryKindAndEveryMemberHasAGoldenFile(t *testing.T) {
 			continue
 		}
 		for _, member := range declaredMembers(types[kind], "") {
-			if !seen[kind][member] && !neverStored[member] {
+			if !seen[kind][member] {
 				t.Errorf("no golden file of %s has the member %s", kind, member)
 			}
 		}
 	}
-}
-
-// neverStored are terms that Accept refuses, so that no record holds them.
-var neverStored = map[string]bool{
-	"/terms/requiresApproval": true,
-	"/terms/budgets":          true,
-	"/terms/rates":            true,
 }
 
 // collectMembers notes the path of every member in a value, through lists.
@@ -113,7 +106,8 @@ func collectMembers(v any, path string, into map[string]bool) {
 	}
 }
 
-// declaredMembers is the path of every member a type can have.
+// declaredMembers is the path of every member a type can have, those of
+// embedded structs included.
 func declaredMembers(t reflect.Type, path string) (members []string) {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
 		t = t.Elem()
@@ -122,19 +116,76 @@ func declaredMembers(t reflect.Type, path string) (members []string) {
 		return nil
 	}
 	for f := range t.Fields() {
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+		switch name, _, _ := strings.Cut(f.Tag.Get("json"), ","); {
+		case name != "":
 			members = append(members, path+"/"+name)
 			members = append(members, declaredMembers(f.Type, path+"/"+name)...)
+		case f.Anonymous:
+			members = append(members, declaredMembers(f.Type, path)...)
 		}
 	}
 	return members
 }
 
-func TestEveryGoldenPassportFolds(t *testing.T) {
+func TestEveryGoldenRecordFolds(t *testing.T) {
 	for name, golden := range mustGoldens(t) {
-		r := mustDecode(t, golden)
-		if a := (Agent{}).Evolve(Recorded{Record: r, Position: Position{Seq: 1}}); a.Fault() != nil {
-			t.Errorf("%s: got the fault %v, want none", name, a.Fault())
+		r := Recorded{Record: mustDecode(t, golden), Position: Position{Seq: 1}}
+		var (
+			folded uint64
+			fault  error
+		)
+		switch s := r.Stream(); {
+		case s.Budget:
+			b := (SharedBudget{}).Evolve(r)
+			folded, fault = b.Version, b.Fault()
+		case s.Agent == "":
+			folded = Account{}.Evolve(r).Version
+		default:
+			a := (Agent{}).Evolve(r)
+			folded, fault = a.Version, a.Fault()
+		}
+		if fault != nil || (folded == 1) != r.Moves() {
+			t.Errorf("%s: got the version %d and the fault %v, want it folded: %t", name, folded, fault, r.Moves())
+		}
+	}
+}
+
+// What a golden decision is to its agent's stream, by what it says.
+func TestEveryWayADecisionMovesHasAGoldenFile(t *testing.T) {
+	seen := map[string]bool{}
+	for name, golden := range mustGoldens(t) {
+		d, ok := mustDecode(t, golden).Event.(DecisionMade)
+		if !ok {
+			continue
+		}
+		seen[string(d.ReasonCode)] = true
+		for way, is := range map[string]bool{
+			"opens": d.Opens(), "uses": d.Uses(), "spends": d.Spends, "only recorded": !d.Moves(),
+			"shares the account's limits": d.BudgetVersion != 0,
+			"waits for what is asked":     d.Outcome == OutcomeRequiresApproval && d.Gate == nil,
+			"would have opened":           d.Outcome == OutcomeDenied && d.Gate != nil,
+			"waits for a window":          !d.WindowEndsAt.IsZero(),
+		} {
+			seen[way] = seen[way] || is
+			if !is {
+				seen["not "+way] = true
+			}
+		}
+		if moves := d.Spends || d.Opens() || d.Uses(); d.Outcome == OutcomeDenied && moves {
+			t.Errorf("%s: a denial moves its agent's stream", name)
+		}
+	}
+	for _, way := range []string{
+		"opens", "uses", "spends", "only recorded", "shares the account's limits", "waits for what is asked", "would have opened",
+		"waits for a window",
+	} {
+		if !seen[way] || !seen["not "+way] {
+			t.Errorf("no golden decision %s, or all do", way)
+		}
+	}
+	for _, code := range []ReasonCode{RateExceeded, BudgetExceeded, ApprovalRequired, ApprovalDeniedCode, ApprovalUsed, TooManyPending} {
+		if !seen[string(code)] {
+			t.Errorf("no golden decision has the code %s", code)
 		}
 	}
 }
@@ -153,6 +204,12 @@ func TestARecordThatCanNotBeReadInFullIsRefused(t *testing.T) {
 		{name: "an unknown member beside the data", record: `{` + envelope + `,"kind":"agent.enabled.v1","data":{},"more":1}`},
 		{name: "an unknown member in the data", record: `{` + envelope + `,"kind":"agent.enabled.v1","data":{"more":1}}`},
 		{name: "an unknown member in the terms", record: `{` + envelope + `,"kind":"permission.granted.v1","data":{"permissionId":"p","terms":{"action":"a","maxAmounts":"1"}}}`},
+		{name: "an unknown member in a budget", record: `{` + envelope + `,"kind":"budget.set.v1","data":{"budgets":[{"amounts":"1"}]}}`},
+		{name: "an unknown member in a gate", record: `{` + envelope + `,"kind":"decision.made.v1","data":{"gate":{"digests":"1"}}}`},
+		{name: "a length of time in days", record: `{` + envelope + `,"kind":"account.settings_changed.v1","data":{"approvals":{"pendingFor":"1d"}}}`},
+		{name: "a length of time below nothing", record: `{` + envelope + `,"kind":"account.settings_changed.v1","data":{"approvals":{"pendingFor":"-1h"}}}`},
+		{name: "a length of time as a number", record: `{` + envelope + `,"kind":"account.settings_changed.v1","data":{"approvals":{"pendingFor":3600}}}`},
+		{name: "approval that is null", record: `{` + envelope + `,"kind":"permission.granted.v1","data":{"terms":{"action":"a","requiresApproval":null}}}`},
 		{name: "a member in other case", record: `{` + envelope + `,"kind":"agent.disabled.v1","data":{"Reason":"x"}}`},
 		{name: "a member twice", record: `{` + envelope + `,"kind":"agent.disabled.v1","data":{"reason":"x","reason":"y"}}`},
 		{name: "a wrong type", record: `{` + envelope + `,"kind":"agent.disabled.v1","data":{"reason":1}}`},
@@ -181,6 +238,19 @@ func FuzzDecodeRecord(f *testing.F) {
 	for _, golden := range mustGoldens(f) {
 		f.Add(golden)
 	}
+	const envelope = `"id":"evt_1","at":"2026-10-28T09:15:02Z","actor":"agent:a","account":"acct_1","agent":"a"`
+	for _, data := range []string{
+		`{"gate":{"digest":"","pendingFor":"1h60s","quorum":-1,"mostPending":-9223372036854775808}}`,
+		`{"gate":{},"checks":[]}`,
+		`{"windowEndsAt":"0000-01-01T00:00:00.5+23:59"}`,
+		`{"windowEndsAt":"9999-12-31T23:59:59-00:01"}`,
+		`{"windowEndsAt":"0001-01-01T00:00:00Z"}`,
+		`{"budgetVersion":18446744073709551615,"spends":false}`,
+	} {
+		f.Add([]byte(`{` + envelope + `,"kind":"decision.made.v1","data":` + data + `}`))
+	}
+	f.Add([]byte(`{` + envelope + `,"kind":"budget.released.v1","data":{}}`))
+	f.Add([]byte(`{` + envelope + `,"kind":"permission.granted.v1","data":{"terms":{"budgets":[{"per":"day"}]}}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := DecodeRecord(b)
 		if err != nil {
@@ -196,12 +266,36 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err != nil {
 			t.Fatalf("encode what was decoded: %v", err)
 		}
+		if lacksAmount(r.Event) {
+			return
+		}
 		again := mustDecode(t, first)
 		second, err := again.Append(nil)
 		if err != nil || !bytes.Equal(first, second) {
 			t.Fatalf("got  %s, %v\nwant %s", second, err, first)
 		}
 	})
+}
+
+// lacksAmount reports whether an event has no amount where it must have one. No
+// fold takes it, and it is written with an empty text, which is not read again.
+func lacksAmount(e Event) bool {
+	empty := func(l Limits) bool {
+		return slices.ContainsFunc(l.Budgets, func(b Budget) bool { return b.Amount == "" })
+	}
+	switch e := e.(type) {
+	case BudgetReleased:
+		return e.Amount == ""
+	case BudgetSet:
+		return empty(e.Limits)
+	case AgentLimitsSet:
+		return empty(e.Limits)
+	case PermissionGranted:
+		return empty(e.Terms.Limits)
+	case PermissionReplaced:
+		return empty(e.Terms.Limits)
+	}
+	return false
 }
 
 // TestTheHandWrittenEncodersWriteWhatTheTagsSay holds the encoders without
@@ -253,6 +347,14 @@ func randomize(random *rand.Rand, v reflect.Value) {
 		v.SetBool(true)
 	case reflect.Uint64:
 		v.SetUint(random.Uint64() >> random.IntN(64))
+	case reflect.Int, reflect.Int64:
+		v.SetInt(random.Int64() >> random.IntN(64))
+		if random.IntN(4) == 0 {
+			v.SetInt(-v.Int())
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		randomize(random, v.Elem())
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), random.IntN(4), 4))
 		for i := range v.Len() {

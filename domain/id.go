@@ -9,6 +9,7 @@ type (
 	PermissionID string
 	RequestID    string
 	EventID      string
+	ApprovalID   string
 )
 
 // Prefixes of the ids that Behalf makes; a ULID follows.
@@ -19,6 +20,7 @@ const (
 	PermissionPrefix = "perm_"
 	RequestPrefix    = "req_"
 	EventPrefix      = "evt_"
+	ApprovalPrefix   = "apr_"
 )
 
 // ValidID reports whether s may be an id: one subject token, no separators, no

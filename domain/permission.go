@@ -79,11 +79,11 @@ type Terms struct {
 	// Notes are for members; the agent never sees them.
 	Notes string `json:"notes,omitempty"`
 
-	// These are known and not offered yet. They are here so that asking for
-	// them is refused with that word, and never stored.
-	RequiresApproval jsontext.Value `json:"requiresApproval,omitzero"`
-	Budgets          jsontext.Value `json:"budgets,omitzero"`
-	Rates            jsontext.Value `json:"rates,omitzero"`
+	// RequiresApproval asks a person before it allows; Approval says whom, and
+	// for how long.
+	RequiresApproval ApprovalRule   `json:"requiresApproval,omitzero"`
+	Approval         *ApprovalTerms `json:"approval,omitzero"`
+	Limits           `json:",inline"`
 }
 
 // Condition limits where an agent is working, by the facts a request asserts.
@@ -183,19 +183,21 @@ func (t *Terms) named() []Action {
 }
 
 // Accept checks terms as a grant has to be: understood in full, or refused. It
-// returns them in canonical form, defaults filled in.
-func (t Terms) Accept(now time.Time, fallback Currency) (Terms, error) {
-	if string(t.RequiresApproval) == "false" {
-		t.RequiresApproval = nil
-	}
-	if err := cmp.Or(t.refuseLater(), t.checkActions(), t.checkTimes(now)); err != nil {
+// returns them in canonical form, the account's defaults filled in.
+func (t Terms) Accept(now time.Time, currency Currency, zone string) (Terms, error) {
+	if err := cmp.Or(t.checkActions(), t.checkTimes(now)); err != nil {
 		return Terms{}, err
 	}
+	priced := t.MaxAmount != "" || t.RequiresApproval.Above != ""
 	switch {
-	case t.MaxAmount != "" && t.Currency == "":
-		t.Currency = fallback
-	case t.MaxAmount == "" && t.Currency != "":
-		return Terms{}, RejectField(Invalid, "/currency", "is the currency of maxAmount, which is missing")
+	case priced && t.Currency == "":
+		t.Currency = currency
+	case !priced && t.Currency != "":
+		return Terms{}, RejectField(Invalid, "/currency", "is the currency of maxAmount or requiresApproval, and neither is an amount here")
+	}
+	var err error
+	if t.Limits, err = t.Limits.Accept(cmp.Or(t.Currency, currency), zone); err != nil {
+		return Terms{}, err
 	}
 	if err := cmp.Or(
 		checkText("/description", t.Description, 0, 1024),
@@ -210,6 +212,9 @@ func (t Terms) Accept(now time.Time, fallback Currency) (Terms, error) {
 	if t.MaxAmount != "" {
 		t.MaxAmount = Decimal(r.limit.String())
 	}
+	if t.RequiresApproval.Above != "" {
+		t.RequiresApproval.Above = Decimal(r.threshold.String())
+	}
 	t.NotBefore, t.ExpiresAt = utc(t.NotBefore), utc(t.ExpiresAt)
 	return t, nil
 }
@@ -219,20 +224,6 @@ func utc(t time.Time) time.Time {
 		return time.Time{}
 	}
 	return t.UTC()
-}
-
-// refuseLater refuses what is designed but not built: better no permission than
-// one that means less than was asked for.
-func (t *Terms) refuseLater() error {
-	switch {
-	case t.RequiresApproval != nil:
-		return RejectField(NotSupported, "/requiresApproval", "approvals are not supported yet; grant without it what needs no approval")
-	case t.Budgets != nil:
-		return RejectField(NotSupported, "/budgets", "budgets are not supported yet; use maxAmount to limit a single request")
-	case t.Rates != nil:
-		return RejectField(NotSupported, "/rates", "rates are not supported yet")
-	}
-	return nil
 }
 
 func (t *Terms) checkActions() error {
@@ -326,6 +317,8 @@ type rules struct {
 	resource       []glob
 	vendors        []hostPattern
 	limit          Money
+	threshold      Money // above which a person is asked, if there is one
+	limits         []limit
 	branch         []glob
 	environment    []glob
 	repository     []glob
@@ -340,20 +333,26 @@ type rules struct {
 // stored, and this one would understand only in part, must not pass as less
 // than they are.
 func (t *Terms) compile() (r rules, err error) {
-	if err := cmp.Or(t.refuseLater(), t.checkLists()); err != nil {
+	if err := t.checkLists(); err != nil {
 		return rules{}, err
 	}
 	var c Condition
 	if t.Context != nil {
 		c = *t.Context
 	}
-	if t.MaxAmount != "" {
-		if _, err := ParseCurrency(string(t.Currency)); err != nil {
-			return rules{}, RejectField(Invalid, "/currency", "%v", err)
+	if err := t.compileMoney(&r); err != nil {
+		return rules{}, err
+	}
+	if t.Approval != nil {
+		if t.RequiresApproval == (ApprovalRule{}) {
+			return rules{}, RejectField(Invalid, "/approval", "says how to approve, and requiresApproval asks for none")
 		}
-		if r.limit, err = ParseMoney(string(t.MaxAmount), t.Currency); err != nil {
-			return rules{}, RejectField(Invalid, "/maxAmount", "%v", err)
+		if err := t.Approval.check(); err != nil {
+			return rules{}, err
 		}
+	}
+	if r.limits, err = t.Limits.compile(); err != nil {
+		return rules{}, err
 	}
 	err = cmp.Or(
 		compileAll(&r.resource, "resource", t.Resource, compileGlob),
@@ -367,6 +366,31 @@ func (t *Terms) compile() (r rules, err error) {
 		compileAll(&r.windows, "timeWindows", t.TimeWindows, compileWindow),
 	)
 	return r, err
+}
+
+func (t *Terms) compileMoney(r *rules) (err error) {
+	above := t.RequiresApproval.Above
+	if t.MaxAmount == "" && above == "" {
+		return nil
+	}
+	if _, err := ParseCurrency(string(t.Currency)); err != nil {
+		return RejectField(Invalid, "/currency", "%v", err)
+	}
+	if t.MaxAmount != "" {
+		if r.limit, err = ParseMoney(string(t.MaxAmount), t.Currency); err != nil {
+			return RejectField(Invalid, "/maxAmount", "%v", err)
+		}
+	}
+	if above == "" {
+		return nil
+	}
+	if r.threshold, err = ParseMoney(string(above), t.Currency); err != nil {
+		return RejectField(Invalid, "/requiresApproval", "%v", err)
+	}
+	if t.MaxAmount != "" && r.threshold.Minor >= r.limit.Minor {
+		return RejectField(Invalid, "/requiresApproval", "is not below maxAmount, so nobody would ever be asked")
+	}
+	return nil
 }
 
 func compileAll[S, R any](into *[]R, name string, list []S, compile func(S) (R, error)) error {

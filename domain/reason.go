@@ -23,6 +23,12 @@ const (
 	PathNotAllowed        ReasonCode = "PATH_NOT_ALLOWED"
 	CommandNotAllowed     ReasonCode = "COMMAND_NOT_ALLOWED"
 	OutsideTimeWindow     ReasonCode = "OUTSIDE_TIME_WINDOW"
+	RateExceeded          ReasonCode = "RATE_EXCEEDED"
+	BudgetExceeded        ReasonCode = "BUDGET_EXCEEDED"
+	ApprovalRequired      ReasonCode = "APPROVAL_REQUIRED"
+	ApprovalDeniedCode    ReasonCode = "APPROVAL_DENIED"
+	ApprovalUsed          ReasonCode = "APPROVAL_USED"
+	TooManyPending        ReasonCode = "TOO_MANY_PENDING"
 	// Unavailable is no decision: nothing was recorded and nothing is allowed.
 	Unavailable ReasonCode = "UNAVAILABLE"
 )
@@ -33,6 +39,7 @@ func ReasonCodes() []ReasonCode {
 		Allowed, AgentDisabledCode, NoPermission, PermissionRevokedCode, PermissionExpired,
 		PermissionNotYet, ActionBlocked, ActionNotAllowed, ResourceNotAllowed, VendorNotAllowed,
 		AmountRequired, CurrencyMismatch, AmountExceedsLimit, ContextNotAllowed, PathNotAllowed,
-		CommandNotAllowed, OutsideTimeWindow, Unavailable,
+		CommandNotAllowed, OutsideTimeWindow, RateExceeded, BudgetExceeded,
+		ApprovalRequired, ApprovalDeniedCode, ApprovalUsed, TooManyPending, Unavailable,
 	}
 }

@@ -149,6 +149,32 @@ func decodeEvent(kind Kind, data []byte) (Event, error) {
 		return decodeData[PermissionRevoked](data)
 	case KindDecisionMade:
 		return decodeData[DecisionMade](data)
+	case KindDecisionSettled:
+		return decodeData[DecisionSettled](data)
+	case KindAgentDriverChanged:
+		return decodeData[AgentDriverChanged](data)
+	case KindAgentLimitsSet:
+		return decodeData[AgentLimitsSet](data)
+	case KindAgentBudgetShared:
+		return decodeData[AgentBudgetShared](data)
+	case KindApprovalVoted:
+		return decodeData[ApprovalVoted](data)
+	case KindApprovalApproved:
+		return decodeData[ApprovalApproved](data)
+	case KindApprovalDenied:
+		return decodeData[ApprovalDenied](data)
+	case KindApprovalCancelled:
+		return decodeData[ApprovalCancelled](data)
+	case KindApprovalReminded:
+		return decodeData[ApprovalReminded](data)
+	case KindApprovalExpired:
+		return decodeData[ApprovalExpired](data)
+	case KindBudgetSet:
+		return decodeData[BudgetSet](data)
+	case KindBudgetCharged:
+		return decodeData[BudgetCharged](data)
+	case KindBudgetReleased:
+		return decodeData[BudgetReleased](data)
 	}
 	return nil, ErrUnknownKind
 }

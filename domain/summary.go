@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -24,6 +25,17 @@ func (t *Terms) Summary() string {
 	if t.MaxAmount != "" {
 		parts = append(parts, "up to "+string(t.MaxAmount)+" "+string(t.Currency)+" each time")
 	}
+	for _, b := range t.Budgets {
+		parts = append(parts, string(b.Amount)+" "+string(b.Currency)+" "+b.Per.words()+zoned(b.TimeZone))
+	}
+	for _, r := range t.Rates {
+		parts = append(parts, times(r.Count)+" "+r.Per.words()+zoned(r.TimeZone))
+	}
+	if above := t.RequiresApproval.Above; above != "" {
+		parts = append(parts, "with approval above "+string(above)+" "+string(t.Currency))
+	} else if t.RequiresApproval.Always {
+		parts = append(parts, "with approval")
+	}
 	if c := t.Context; c != nil {
 		say("on branch", c.Branch)
 		say("in environment", c.Environment)
@@ -42,6 +54,27 @@ func (t *Terms) Summary() string {
 		parts = append(parts, "until "+t.ExpiresAt.Format(time.RFC3339))
 	}
 	return strings.Join(parts, "; ")
+}
+
+func (p Period) words() string {
+	if p == InTotal {
+		return "in total"
+	}
+	return "per " + string(p)
+}
+
+func times(n int64) string {
+	if n == 1 {
+		return "once"
+	}
+	return strconv.FormatInt(n, 10) + " times"
+}
+
+func zoned(zone string) string {
+	if zone == "" || zone == "UTC" {
+		return ""
+	}
+	return " (" + zone + ")"
 }
 
 func actionNames(list []Action) []string {

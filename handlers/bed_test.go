@@ -77,14 +77,19 @@ func (b *bed) node() *node {
 			return nil
 		},
 	}
+	lanes := handlers.NewLanes()
 	n.Desk = &handlers.Desk{
 		Identifier: &handlers.Identifier{Log: n.log, Passports: n.passports},
 		Verifier: &handlers.Verifier{
-			Log: n.log, Passports: n.passports, Now: now, Ready: n.gate.MayDecide, CatchUp: n.gate.CatchUp, Timeout: 2 * time.Second,
+			Log: n.log, Passports: n.passports, Lanes: lanes, Now: now, Ready: n.gate.MayDecide, CatchUp: n.gate.CatchUp,
+			Timeout: 2 * time.Second,
 		},
-		Writer:  &handlers.Writer{Log: n.log, Passports: n.passports, Now: now, Timeout: 2 * time.Second},
-		History: &handlers.History{Log: n.log},
-		Faults:  handlers.Faults{Logs: slog.New(slog.DiscardHandler), Now: now},
+		Writer: &handlers.Writer{
+			Log: n.log, Passports: n.passports, Lanes: lanes, Now: now, CatchUp: n.gate.CatchUp, Timeout: 2 * time.Second,
+		},
+		History:   &handlers.History{Log: n.log},
+		Approvals: &handlers.Approvals{Passports: n.passports, Now: now, Partitions: n.log.Partitions, Current: n.gate.Current},
+		Faults:    handlers.Faults{Logs: slog.New(slog.DiscardHandler), Now: now},
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var parts sync.WaitGroup

@@ -19,8 +19,11 @@ type Desk struct {
 	*Verifier
 	*Writer
 	*History
-	Limits Limits
-	Faults Faults
+	Approvals *Approvals
+	Limits    Limits
+	Faults    Faults
+
+	waits waits
 }
 
 // Faults tells the operator what broke. A fault that every request meets would
@@ -58,6 +61,7 @@ func (f *Faults) Tell(ctx context.Context, surface string, err error) {
 // Limits bound how often callers may come. Each is per node.
 type Limits struct {
 	Agents  *Limiter // by agent key
+	Reads   *Limiter // by agent key, for what reads and decides nothing
 	Members *Limiter // by member token
 	// Addresses bounds everything from one address, Failures what it sends
 	// with a credential that is not good.
@@ -70,6 +74,16 @@ type Limits struct {
 // an address never stands in the way of a good credential from there: keys of
 // 256 bits need no shield from guessing, the node needs one from the noise.
 func (d *Desk) Admit(ctx context.Context, address, authorization string) (Caller, error) {
+	return d.admit(ctx, address, authorization, d.Limits.Agents)
+}
+
+// AdmitReader is Admit for what reads and decides nothing: an agent that waits
+// for an answer must not use up what it may verify.
+func (d *Desk) AdmitReader(ctx context.Context, address, authorization string) (Caller, error) {
+	return d.admit(ctx, address, authorization, d.Limits.Reads)
+}
+
+func (d *Desk) admit(ctx context.Context, address, authorization string, agents *Limiter) (Caller, error) {
 	if address != "" {
 		if err := d.Limits.Addresses.Pass(address); err != nil {
 			return Caller{}, err
@@ -82,7 +96,7 @@ func (d *Desk) Admit(ctx context.Context, address, authorization string) (Caller
 	case err != nil:
 		return Caller{}, err
 	case caller.IsAgent():
-		return caller, d.Limits.Agents.Pass(string(caller.Hash))
+		return caller, agents.Pass(string(caller.Hash))
 	}
 	return caller, d.Limits.Members.Pass(string(caller.Hash))
 }
@@ -172,5 +186,61 @@ func (d *Desk) PassportFor(ctx context.Context, c Caller) (PassportView, error) 
 	if err := d.Still(ctx, c); err != nil {
 		return PassportView{}, err
 	}
-	return ViewPassport(d.Identifier.Passports.Agent(s), d.Verifier.Now()), nil
+	return d.passport(d.Identifier.Passports.Agent(s))
+}
+
+// PassportOf is the passport of an agent of the account, as its agent reads it.
+func (d *Desk) PassportOf(a *domain.Agent) (PassportView, error) { return d.passport(a) }
+
+func (d *Desk) passport(a *domain.Agent) (PassportView, error) {
+	budget := &domain.SharedBudget{}
+	if a.Shared {
+		var err error
+		if budget, err = d.budget(a.Account); err != nil {
+			return PassportView{}, err
+		}
+	}
+	return ViewPassport(a, budget, d.Verifier.Now()), nil
+}
+
+func (d *Desk) budget(account domain.AccountID) (*domain.SharedBudget, error) {
+	budget := d.Identifier.Passports.Budget(account)
+	if err := budget.Fault(); err != nil {
+		return nil, Unreadable(err)
+	}
+	return budget, nil
+}
+
+// AccountLimitsFor is what limits all agents of the caller's account together.
+func (d *Desk) AccountLimitsFor(c Caller) (AccountLimitsView, error) {
+	m, err := c.AsMember(domain.RoleViewer)
+	if err != nil {
+		return AccountLimitsView{}, err
+	}
+	budget, err := d.budget(m.Account)
+	if err != nil {
+		return AccountLimitsView{}, err
+	}
+	return ViewAccountLimits(budget, d.Verifier.Now()), nil
+}
+
+// Scope is all the caller may read: an agent its own, a member the account's.
+func (c Caller) Scope() domain.Stream {
+	if c.IsAgent() {
+		return c.Agent
+	}
+	return domain.Stream{Account: c.Member.Account}
+}
+
+// Reads is Scope, narrowed to one agent if one is named.
+func (c Caller) Reads(agent domain.AgentID) (domain.Stream, error) {
+	s := c.Scope()
+	if agent == "" || agent == s.Agent {
+		return s, nil
+	}
+	if c.IsAgent() || !domain.ValidID(string(agent)) {
+		return s, domain.RejectField(domain.NotFound, "/agentId", "no such agent")
+	}
+	s.Agent = agent
+	return s, nil
 }

@@ -27,7 +27,11 @@ func (f Fault) RetryAfter() string { return strconv.Itoa(int(math.Ceil(f.Retry.S
 // as the permission layer being unavailable, and its text is not shown.
 func FaultOf(err error) Fault {
 	if rule, ok := errors.AsType[*domain.RuleError](err); ok {
-		return Fault{Status: statusOf(rule.Code), Code: string(rule.Code), Message: rule.Message, Field: rule.Field}
+		f := Fault{Status: statusOf(rule.Code), Code: string(rule.Code), Message: rule.Message, Field: rule.Field}
+		if rule.Code == domain.RateLimited {
+			f.Retry = time.Second
+		}
+		return f
 	}
 	if l, ok := errors.AsType[*Limited](err); ok {
 		return Fault{Status: 429, Code: string(domain.RateLimited), Message: l.Error(), Retry: l.Wait}

@@ -210,6 +210,24 @@ func (g *Gate) Skew() time.Duration {
 	return worst
 }
 
+// Current returns once everything a partition holds now is known here, or fails
+// after a second.
+func (g *Gate) Current(ctx context.Context, partition uint16) error {
+	if !g.started.Load() || int(partition) >= len(g.partitions) {
+		return errReading
+	}
+	ctx, cancel := context.WithTimeout(ctx, mostWait)
+	defer cancel()
+	for pause := time.Millisecond; ; pause *= 2 {
+		if _, known := g.look(ctx, partition); known {
+			return nil
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return fmt.Errorf("not up to date within %s", mostWait)
+		}
+	}
+}
+
 // mostWait bounds how long a position is waited for.
 const mostWait = time.Second
 

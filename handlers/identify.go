@@ -23,7 +23,7 @@ type Member struct {
 
 // on is an act of the member's on an agent, or on the account itself.
 func (m Member) on(agent domain.AgentID) act {
-	return act{by: domain.ByMember(m.ID), member: m.ID, stream: domain.Stream{Account: m.Account, Agent: agent}}
+	return act{by: domain.ByMember(m.ID), member: m.ID, least: domain.RoleAdmin, stream: domain.Stream{Account: m.Account, Agent: agent}}
 }
 
 // in is the member as they stand in the state that is decided on: the rights

@@ -20,6 +20,12 @@ type Log interface {
 	// [domain.ErrMoved] means that nothing was written. After any other error
 	// the outcome is unknown.
 	Append(ctx context.Context, last uint64, r domain.Record, dedupe string) (domain.Receipt, error)
+	// AppendAll stores all records or none, in order and with nothing in between,
+	// each on condition that the newest event of its own stream is at its Last.
+	// They are of one account and of different streams. A non-empty dedupe names
+	// the first: a second append of that name stores nothing and is answered with
+	// one receipt, that of the first. Errors are as for Append.
+	AppendAll(ctx context.Context, records []domain.Guarded, dedupe string) ([]domain.Receipt, error)
 	// Load reads the events of a stream after a sequence, in order. It may miss
 	// the newest. One that can't be decoded ends it with [*domain.Unreadable].
 	Load(ctx context.Context, s domain.Stream, after uint64) ([]domain.Recorded, error)

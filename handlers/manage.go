@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"github.com/behalf-platform/behalf/domain"
 )
@@ -22,8 +24,110 @@ func (w *Writer) RegisterAgent(ctx context.Context, by Member, cmd domain.Regist
 		_, err := domain.Agent{}.Register(cmd)
 		return domain.Agent{}, "", err
 	}
-	agent, err := w.agent(ctx, by.on(cmd.AgentID), func(a domain.Agent) ([]domain.Event, error) { return a.Register(cmd) })
+	agent, err := w.agentAt(ctx, by.on(cmd.AgentID), func(a domain.Agent, account domain.Account, _ time.Time) ([]domain.Event, error) {
+		if err := drives(account, cmd.Driver); err != nil {
+			return nil, err
+		}
+		return a.Register(cmd)
+	})
+	if err == nil {
+		agent, err = w.share(ctx, by, agent)
+	}
 	return agent, key, err
+}
+
+// drives is the rule that whoever drives an agent is a member.
+func drives(account domain.Account, driver domain.MemberID) error {
+	if _, ok := account.Member(driver); driver != "" && !ok {
+		return domain.RejectField(domain.Invalid, "/driver", "%q is not a member of the account", driver)
+	}
+	return nil
+}
+
+// Drive says which member's work an agent does, or nobody's. That member can't
+// approve what the agent asks.
+func (w *Writer) Drive(ctx context.Context, by Member, id domain.AgentID, driver domain.MemberID) (domain.Agent, error) {
+	return w.agentAt(ctx, by.on(id), func(a domain.Agent, account domain.Account, _ time.Time) ([]domain.Event, error) {
+		if err := drives(account, driver); err != nil {
+			return nil, err
+		}
+		return a.Drive(driver)
+	})
+}
+
+// SetLimits limits all permissions of an agent together.
+func (w *Writer) SetLimits(ctx context.Context, by Member, id domain.AgentID, limits domain.Limits) (domain.Agent, error) {
+	return w.agentAt(ctx, by.on(id), func(a domain.Agent, account domain.Account, _ time.Time) ([]domain.Event, error) {
+		return a.SetLimits(limits, account)
+	})
+}
+
+// SetAccountLimits limits all agents of an account together. It returns when
+// each of them is under the limits: from then on no allow anywhere is given
+// without being counted. When it fails half-way, repeat it.
+func (w *Writer) SetAccountLimits(ctx context.Context, by Member, limits domain.Limits) (domain.SharedBudget, error) {
+	a := by.on("")
+	a.stream.Budget = true
+	budget, err := w.budget(ctx, a, func(b domain.SharedBudget, account domain.Account) ([]domain.Event, error) {
+		return b.SetLimits(limits, account)
+	})
+	if err != nil || budget.Set.Seq == 0 {
+		return budget, err
+	}
+	// An agent registered before is known once this has been folded; one that
+	// comes later looks at the limits itself before its key is given out.
+	if err := w.CatchUp(ctx, budget.Set); err != nil {
+		return budget, unavailable(err, "the limits are set, and not all agents are under them yet; repeat the request")
+	}
+	return budget, w.shareAll(ctx, by)
+}
+
+// shareAll puts every agent under the account's limits as they stand.
+func (w *Writer) shareAll(ctx context.Context, by Member) error {
+	const atOnce = 32
+	var (
+		group sync.WaitGroup
+		once  sync.Once
+		fault error
+	)
+	agents := make(chan *domain.Agent)
+	for range atOnce {
+		group.Go(func() {
+			for agent := range agents {
+				if _, err := w.share(ctx, by, *agent); err != nil {
+					once.Do(func() { fault = err })
+				}
+			}
+		})
+	}
+	for _, agent := range w.Passports.Agents(by.Account) {
+		agents <- agent
+	}
+	close(agents)
+	group.Wait()
+	return fault
+}
+
+// share puts an agent under the account's limits, or takes it out from under
+// them, as they stand in the log.
+func (w *Writer) share(ctx context.Context, by Member, agent domain.Agent) (domain.Agent, error) {
+	stream := domain.Stream{Account: by.Account, Budget: true}
+	if err := catchUp(ctx, w.Log, w.Passports, stream); err != nil {
+		return agent, err
+	}
+	if len(agent.Share(*w.Passports.Budget(by.Account))) == 0 {
+		return agent, nil
+	}
+	return w.agent(ctx, by.on(agent.ID), func(a domain.Agent) ([]domain.Event, error) {
+		if err := catchUp(ctx, w.Log, w.Passports, stream); err != nil {
+			return nil, err
+		}
+		budget := w.Passports.Budget(by.Account)
+		if err := budget.Fault(); err != nil {
+			return nil, Unreadable(err)
+		}
+		return a.Share(*budget), nil
+	})
 }
 
 // DisableAgent denies an agent everything. Once it returns, no verify that
@@ -44,14 +148,17 @@ func (w *Writer) RotateKey(ctx context.Context, by Member, id domain.AgentID) (d
 	agent, err := w.agent(ctx, by.on(id), func(a domain.Agent) ([]domain.Event, error) {
 		return a.RotateKey(domain.HashToken(key))
 	})
+	if err == nil { // a registration may have ended before it got there
+		agent, err = w.share(ctx, by, agent)
+	}
 	return agent, key, err
 }
 
 // Grant adds a permission to an agent's passport.
 func (w *Writer) Grant(ctx context.Context, by Member, id domain.AgentID, terms domain.Terms) (domain.Agent, domain.PermissionID, error) {
 	permission := domain.PermissionID(domain.PermissionPrefix + NewULID(w.Now()))
-	agent, err := w.agent(ctx, by.on(id), func(a domain.Agent) ([]domain.Event, error) {
-		return a.Grant(w.grant(by, permission, terms))
+	agent, err := w.agentAt(ctx, by.on(id), func(a domain.Agent, account domain.Account, now time.Time) ([]domain.Event, error) {
+		return a.Grant(grant(account, now, permission, terms))
 	})
 	return agent, permission, err
 }
@@ -59,14 +166,13 @@ func (w *Writer) Grant(ctx context.Context, by Member, id domain.AgentID, terms 
 // Replace gives a permission other terms, if it has not changed since the
 // passport version ifVersion (0: whatever it is).
 func (w *Writer) Replace(ctx context.Context, by Member, id domain.AgentID, p domain.PermissionID, terms domain.Terms, ifVersion uint64) (domain.Agent, error) {
-	return w.agent(ctx, by.on(id), func(a domain.Agent) ([]domain.Event, error) {
-		return a.Replace(domain.ReplacePermission{GrantPermission: w.grant(by, p, terms), IfVersion: ifVersion})
+	return w.agentAt(ctx, by.on(id), func(a domain.Agent, account domain.Account, now time.Time) ([]domain.Event, error) {
+		return a.Replace(domain.ReplacePermission{GrantPermission: grant(account, now, p, terms), IfVersion: ifVersion})
 	})
 }
 
-func (w *Writer) grant(by Member, p domain.PermissionID, terms domain.Terms) domain.GrantPermission {
-	account, _ := w.Passports.Account(by.Account) // by was found in it a moment ago
-	return domain.GrantPermission{PermissionID: p, Terms: terms, Now: w.Now(), Currency: account.Currency}
+func grant(account domain.Account, now time.Time, p domain.PermissionID, terms domain.Terms) domain.GrantPermission {
+	return domain.GrantPermission{PermissionID: p, Terms: terms, Now: now, Currency: account.Currency, TimeZone: account.Zone()}
 }
 
 // Revoke ends a permission. Once it returns, no verify that starts anywhere can
@@ -102,9 +208,10 @@ func (w *Writer) ResetOwner(ctx context.Context, id domain.AccountID, token stri
 // ChangeSettings changes an account's defaults.
 func (w *Writer) ChangeSettings(ctx context.Context, by Member, cmd domain.ChangeSettings) (domain.Account, error) {
 	return w.account(ctx, by.on(""), func(a domain.Account) ([]domain.Event, error) {
-		if err := mayManage(a, by.on("")); err != nil {
+		if err := mayAct(a, by.on("")); err != nil {
 			return nil, err
 		}
+		cmd.By = by.in(a)
 		return a.Change(cmd)
 	})
 }

@@ -17,6 +17,7 @@ import (
 type Verifier struct {
 	Log       Log
 	Passports *projections.Passports
+	Lanes     *Lanes
 	// Now is the node's clock, read once per attempt.
 	Now func() time.Time
 	// Ready says why this node must not decide now: it is still reading the
@@ -30,9 +31,9 @@ type Verifier struct {
 }
 
 // attempts is how often a decision is made anew because the passport moved
-// under it. Each takes a round trip; a passport that moves this often within
-// the time of ten is not one to decide on.
-const attempts = 10
+// under it. Those of one process wait for each other after the first, so this
+// many are lost only to other nodes that write to the same passport all the time.
+const attempts = 25
 
 // Verify decides on an ask by the agent that holds key, and returns the decision
 // as it was recorded. Every error is no: [*domain.RuleError] for an ask that can't
@@ -51,18 +52,33 @@ func (v *Verifier) Verify(ctx context.Context, key domain.TokenHash, ask *domain
 		}
 		dedupe = dedupeID(s, ask.IdempotencyKey)
 	}
+	var leave func() // the lane, once it was entered
+	defer func() {
+		if leave != nil {
+			leave()
+		}
+	}()
 	for attempt := range attempts {
 		if attempt > 0 {
 			if err := v.refold(ctx, s, attempt); err != nil {
 				return domain.Recorded{}, err
 			}
 		}
-		record, version, err := v.decide(s, key, ask, digest)
+		d, err := v.decide(s, key, ask, digest)
 		if err != nil {
 			return domain.Recorded{}, err
 		}
-		receipt, err := v.Log.Append(ctx, version, record, dedupe)
-		v.Metrics.appended(v.Now().Sub(record.At), err)
+		if leave == nil && (attempt > 0 || d.record.Moves()) {
+			if leave, err = v.Lanes.enter(ctx, d.lane()); err != nil {
+				return domain.Recorded{}, unavailable(err, "too much was asked of this passport at once; try again")
+			}
+			if d, err = v.decide(s, key, ask, digest); err != nil { // what was decided before the wait is old news
+				return domain.Recorded{}, err
+			}
+		}
+		began := v.Now()
+		receipt, err := v.append(ctx, d, dedupe)
+		v.Metrics.appended(v.Now().Sub(began), err)
 		switch {
 		case errors.Is(err, domain.ErrMoved):
 			v.Metrics.conflict()
@@ -72,9 +88,53 @@ func (v *Verifier) Verify(ctx context.Context, key domain.TokenHash, ask *domain
 		case receipt.Duplicate:
 			return v.earlier(ctx, s, key, receipt.Position, digest)
 		}
-		return domain.Recorded{Record: record, Position: receipt.Position, Last: version}, nil
+		return domain.Recorded{Record: d.record, Position: receipt.Position, Last: d.version}, nil
 	}
 	return domain.Recorded{}, unavailable(domain.ErrMoved, "the passport kept changing while it was read; try again")
+}
+
+// decision is one that was made and is to be recorded.
+type decision struct {
+	record  domain.Record
+	version uint64
+	// charge is what it takes of the account's limits, if the agent shares them.
+	charge *domain.Guarded
+}
+
+// lane is what the decision changes that most others change too.
+func (d *decision) lane() domain.Stream {
+	if d.charge != nil {
+		return d.charge.Stream()
+	}
+	return d.record.Stream()
+}
+
+// append records a decision, and folds it in here, if it changes what is
+// decided next: whoever is next in the lane builds on it.
+func (v *Verifier) append(ctx context.Context, d decision, dedupe string) (domain.Receipt, error) {
+	if d.charge == nil {
+		receipt, err := v.Log.Append(ctx, d.version, d.record, dedupe)
+		if err == nil && !receipt.Duplicate && d.record.Moves() {
+			_ = v.Passports.Apply(domain.Recorded{Record: d.record, Position: receipt.Position, Last: d.version}, nil) // is always nil
+		}
+		return receipt, err
+	}
+	both := []domain.Guarded{{Record: d.record, Last: d.version}, *d.charge}
+	receipts, err := v.Log.AppendAll(ctx, both, dedupe)
+	if err != nil || receipts[0].Duplicate {
+		return first(receipts), err
+	}
+	for i, g := range both {
+		_ = v.Passports.Apply(domain.Recorded{Record: g.Record, Position: receipts[i].Position, Last: g.Last}, nil) // is always nil
+	}
+	return receipts[0], nil
+}
+
+func first(receipts []domain.Receipt) domain.Receipt {
+	if len(receipts) == 0 {
+		return domain.Receipt{}
+	}
+	return receipts[0]
 }
 
 // Preview decides as Verify would now, and records nothing.
@@ -88,7 +148,8 @@ func (v *Verifier) Preview(ctx context.Context, s domain.Stream, ask *domain.Ask
 	if !agent.Exists() {
 		return domain.DecisionMade{}, time.Time{}, domain.Reject(domain.NotFound, "no agent %s", s.Agent)
 	}
-	return v.evaluate(agent, s, ask)
+	d, at, err := v.evaluate(v.situation(agent, s), s, ask)
+	return d, at, err
 }
 
 // begin finds the agent a key belongs to. An unknown key and one of another
@@ -132,25 +193,44 @@ func (v *Verifier) settled(ctx context.Context, s domain.Stream, ask *domain.Ask
 
 // decide makes the record of a decision on the passport as it is known now. The
 // credential is judged again each time: it is part of the passport.
-func (v *Verifier) decide(s domain.Stream, key domain.TokenHash, ask *domain.Ask, digest string) (domain.Record, uint64, error) {
+func (v *Verifier) decide(s domain.Stream, key domain.TokenHash, ask *domain.Ask, digest string) (decision, error) {
 	agent := v.Passports.Agent(s)
 	if agent.Fault() == nil && !agent.Key.Equal(key) {
-		return domain.Record{}, 0, ErrCredential
+		return decision{}, ErrCredential
 	}
-	d, at, err := v.evaluate(agent, s, ask)
+	known := v.situation(agent, s)
+	d, at, err := v.evaluate(known, s, ask)
 	if err != nil {
-		return domain.Record{}, 0, err
+		return decision{}, err
 	}
 	id := NewULID(at)
-	d.RequestID, d.RequestDigest = domain.RequestID(domain.RequestPrefix+id), digest
-	return domain.Record{
+	d.Name(id)
+	d.RequestDigest = digest
+	made := decision{version: agent.Version, record: domain.Record{
 		ID: domain.EventID(domain.EventPrefix + id), At: at, Actor: domain.ByAgent(s.Agent),
 		Account: s.Account, Agent: s.Agent, Event: d,
-	}, agent.Version, nil
+	}}
+	if agent.Shared && d.Outcome == domain.OutcomeAllowed {
+		charge := made.record
+		charge.ID = domain.EventID(domain.EventPrefix + NewULID(at))
+		charge.Cause = string(d.RequestID)
+		charge.Event = domain.BudgetCharged{RequestID: d.RequestID, Amount: d.Request.Amount, Currency: d.Request.Currency}
+		made.charge = &domain.Guarded{Record: charge, Last: known.Budget.Version}
+	}
+	return made, nil
 }
 
-func (v *Verifier) evaluate(agent *domain.Agent, s domain.Stream, ask *domain.Ask) (domain.DecisionMade, time.Time, error) {
-	if err := agent.Fault(); err != nil {
+// situation is what is known here that a decision of the agent stands on.
+func (v *Verifier) situation(agent *domain.Agent, s domain.Stream) domain.Situation {
+	known := domain.Situation{Agent: agent}
+	if agent.Shared {
+		known.Budget = v.Passports.Budget(s.Account)
+	}
+	return known
+}
+
+func (v *Verifier) evaluate(known domain.Situation, s domain.Stream, ask *domain.Ask) (domain.DecisionMade, time.Time, error) {
+	if err := known.Fault(); err != nil {
 		return domain.DecisionMade{}, time.Time{}, Unreadable(err)
 	}
 	account, err := v.Passports.Account(s.Account)
@@ -161,8 +241,9 @@ func (v *Verifier) evaluate(agent *domain.Agent, s domain.Stream, ask *domain.As
 	if err != nil {
 		return domain.DecisionMade{}, time.Time{}, err
 	}
-	now := v.Now().UTC().Round(0) // as it will be read back
-	return domain.Evaluate(agent, req, now), now, nil
+	known.Settings = account.Approvals
+	known.Now = known.Moment(v.Now().UTC().Round(0)) // as it will be read back
+	return domain.Evaluate(known, req), known.Now, nil
 }
 
 // refold brings the passport up to date after the log said that it has moved.
@@ -170,7 +251,10 @@ func (v *Verifier) refold(ctx context.Context, s domain.Stream, attempt int) err
 	if err := giveWay(ctx, attempt); err != nil {
 		return unavailable(err, "the passport kept changing while it was read; try again")
 	}
-	return catchUp(ctx, v.Log, v.Passports, s)
+	if err := catchUp(ctx, v.Log, v.Passports, s); err != nil || !v.Passports.Agent(s).Shared {
+		return err
+	}
+	return catchUp(ctx, v.Log, v.Passports, domain.Stream{Account: s.Account, Budget: true})
 }
 
 // earlier answers a repeat with the decision the first one got. A replicated

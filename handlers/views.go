@@ -15,17 +15,20 @@ import (
 type (
 	// AgentView is an agent as members see it.
 	AgentView struct {
-		AgentID         domain.AgentID     `json:"agentId"`
-		APIKey          string             `json:"apiKey,omitempty"` // only when it was just made
-		Name            string             `json:"name"`
-		Type            domain.AgentType   `json:"type"`
-		Provider        string             `json:"provider,omitempty"`
-		Label           string             `json:"label,omitempty"`
-		ExternalID      string             `json:"externalId,omitempty"`
-		Status          domain.AgentStatus `json:"status"`
-		HasKey          bool               `json:"hasKey"`
-		PassportVersion uint64             `json:"passportVersion"`
-		RegisteredAt    time.Time          `json:"registeredAt"`
+		AgentID    domain.AgentID     `json:"agentId"`
+		APIKey     string             `json:"apiKey,omitempty"` // only when it was just made
+		Name       string             `json:"name"`
+		Type       domain.AgentType   `json:"type"`
+		Provider   string             `json:"provider,omitempty"`
+		Label      string             `json:"label,omitempty"`
+		ExternalID string             `json:"externalId,omitempty"`
+		Status     domain.AgentStatus `json:"status"`
+		HasKey     bool               `json:"hasKey"`
+		// Driver is the member whose work it does, who can't approve what it asks.
+		Driver              domain.MemberID `json:"driver,omitempty"`
+		SharesAccountLimits bool            `json:"sharesAccountLimits,omitzero"`
+		PassportVersion     uint64          `json:"passportVersion"`
+		RegisteredAt        time.Time       `json:"registeredAt"`
 	}
 	// PermissionView is a permission as stored.
 	PermissionView struct {
@@ -34,6 +37,8 @@ type (
 		PassportVersion uint64                  `json:"passportVersion"`
 		Version         uint64                  `json:"version"` // for If-Match
 		domain.Terms    `json:",inline"`
+		// Left is what is left of budgets and rates.
+		Left []domain.Left `json:"left,omitempty"`
 		// Summary says the terms in a sentence.
 		Summary   string    `json:"summary"`
 		GrantedAt time.Time `json:"grantedAt"`
@@ -47,6 +52,11 @@ type (
 		Status          domain.AgentStatus `json:"status"`
 		PassportVersion uint64             `json:"passportVersion"`
 		Permissions     []PermissionView   `json:"permissions"`
+		// Limits are the agent's own, of all permissions together.
+		domain.Limits `json:",inline"`
+		Left          []domain.Left `json:"left,omitempty"`
+		// AccountLeft is there when the account's limits apply too.
+		AccountLeft []domain.Left `json:"accountLeft,omitempty"`
 	}
 	// MemberView is a member as other members see them.
 	MemberView struct {
@@ -60,25 +70,62 @@ type (
 		AccountID       domain.AccountID `json:"accountId"`
 		Name            string           `json:"name"`
 		DefaultCurrency domain.Currency  `json:"defaultCurrency"`
-		Version         uint64           `json:"version"`
+		// TimeZone is the one whose calendar limits count in that name none.
+		TimeZone  string                  `json:"timeZone"`
+		Approvals domain.ApprovalSettings `json:"approvals"`
+		Version   uint64                  `json:"version"`
+	}
+	// AgentLimitsView is what limits all permissions of an agent together.
+	AgentLimitsView struct {
+		AgentID         domain.AgentID `json:"agentId"`
+		PassportVersion uint64         `json:"passportVersion"`
+		domain.Limits   `json:",inline"`
+		Left            []domain.Left `json:"left"`
+	}
+	// AccountLimitsView is what limits all agents of an account together.
+	AccountLimitsView struct {
+		domain.Limits `json:",inline"`
+		Left          []domain.Left `json:"left"`
 	}
 	// PreviewView is what a verify would have been answered. It has no member
 	// "allowed", so that it can't be taken for one.
 	PreviewView struct {
-		AgentID         domain.AgentID      `json:"agentId"`
-		WouldBe         domain.Outcome      `json:"wouldBe"`
-		ReasonCode      domain.ReasonCode   `json:"reasonCode"`
-		Reason          string              `json:"reason"`
-		RiskLevel       domain.Risk         `json:"riskLevel"`
-		PermissionID    domain.PermissionID `json:"permissionId,omitempty"`
-		Action          domain.Action       `json:"action"`
-		Vendor          string              `json:"vendor,omitempty"`
-		Resource        string              `json:"resource,omitempty"`
-		Amount          domain.Decimal      `json:"amount,omitempty"`
-		Currency        domain.Currency     `json:"currency,omitempty"`
-		PassportVersion uint64              `json:"passportVersion"`
-		EvaluatedAt     time.Time           `json:"evaluatedAt"`
-		Checks          []domain.Check      `json:"checks"`
+		AgentID      domain.AgentID      `json:"agentId"`
+		WouldBe      domain.Outcome      `json:"wouldBe"`
+		ReasonCode   domain.ReasonCode   `json:"reasonCode"`
+		Reason       string              `json:"reason"`
+		RiskLevel    domain.Risk         `json:"riskLevel"`
+		PermissionID domain.PermissionID `json:"permissionId,omitempty"`
+		// ApprovalID is of one that is there already.
+		ApprovalID      domain.ApprovalID `json:"approvalId,omitempty"`
+		Action          domain.Action     `json:"action"`
+		Vendor          string            `json:"vendor,omitempty"`
+		Resource        string            `json:"resource,omitempty"`
+		Amount          domain.Decimal    `json:"amount,omitempty"`
+		Currency        domain.Currency   `json:"currency,omitempty"`
+		PassportVersion uint64            `json:"passportVersion"`
+		EvaluatedAt     time.Time         `json:"evaluatedAt"`
+		WindowEndsAt    time.Time         `json:"windowEndsAt,omitzero"`
+		Checks          []domain.Check    `json:"checks"`
+	}
+	// ReservationView is an allow that spent, or used an approval, and whose
+	// outcome was not reported.
+	ReservationView struct {
+		RequestID    domain.RequestID    `json:"requestId"`
+		AgentID      domain.AgentID      `json:"agentId"`
+		PermissionID domain.PermissionID `json:"permissionId"`
+		Amount       domain.Decimal      `json:"amount,omitempty"`
+		Currency     domain.Currency     `json:"currency,omitempty"`
+		DecidedAt    time.Time           `json:"decidedAt"`
+	}
+	// SettlementView is what was reported of an allow.
+	SettlementView struct {
+		RequestID domain.RequestID     `json:"requestId"`
+		Outcome   domain.ActionOutcome `json:"outcome"`
+		Amount    domain.Decimal       `json:"amount,omitempty"`
+		Currency  domain.Currency      `json:"currency,omitempty"`
+		// Released is what was reserved and not spent.
+		Released domain.Decimal `json:"released,omitempty"`
 	}
 )
 
@@ -87,16 +134,21 @@ func ViewAgent(a *domain.Agent, key string) AgentView {
 	return AgentView{
 		AgentID: a.ID, APIKey: key, Name: a.Name, Type: a.Type, Provider: a.Provider, Label: a.Label,
 		ExternalID: a.ExternalID, Status: a.Status, HasKey: a.Key != "",
+		Driver: a.Driver, SharesAccountLimits: a.Shared,
 		PassportVersion: a.Version, RegisteredAt: a.Registered,
 	}
 }
 
 // ViewPermission shows a permission to members.
 func ViewPermission(a *domain.Agent, p *domain.Permission, now time.Time) PermissionView {
-	return PermissionView{
+	view := PermissionView{
 		PermissionID: p.ID, Status: p.StatusAt(now), PassportVersion: a.Version, Version: p.Version,
 		Terms: p.Terms, Summary: p.Terms.Summary(), GrantedAt: p.Granted, RevokedAt: p.Revoked,
 	}
+	if p.Revoked.IsZero() {
+		view.Left = a.LeftOf(p, now)
+	}
+	return view
 }
 
 // ViewPermissions shows all of an agent's permissions to members, oldest first.
@@ -109,8 +161,8 @@ func ViewPermissions(a *domain.Agent, now time.Time) []PermissionView {
 }
 
 // ViewPassport shows a passport to its agent: without the notes, and without
-// what was revoked.
-func ViewPassport(a *domain.Agent, now time.Time) PassportView {
+// what was revoked. The budget is the account's.
+func ViewPassport(a *domain.Agent, budget *domain.SharedBudget, now time.Time) PassportView {
 	views := []PermissionView{}
 	for _, p := range a.Permissions {
 		if !p.Revoked.IsZero() {
@@ -120,10 +172,14 @@ func ViewPassport(a *domain.Agent, now time.Time) PassportView {
 		view.Notes = ""
 		views = append(views, view)
 	}
-	return PassportView{
+	view := PassportView{
 		AgentID: a.ID, Name: a.Name, Type: a.Type, Status: a.Status,
-		PassportVersion: a.Version, Permissions: views,
+		PassportVersion: a.Version, Permissions: views, Limits: a.Limits, Left: a.Left(now),
 	}
+	if a.Shared {
+		view.AccountLeft = budget.Left(now)
+	}
+	return view
 }
 
 // ViewMember shows a member, with the token if it was just made.
@@ -133,17 +189,58 @@ func ViewMember(m domain.Member, token string) MemberView {
 
 // ViewAccount shows an account.
 func ViewAccount(a *domain.Account) AccountView {
-	return AccountView{AccountID: a.ID, Name: a.Name, DefaultCurrency: a.Currency, Version: a.Version}
+	return AccountView{
+		AccountID: a.ID, Name: a.Name, DefaultCurrency: a.Currency, TimeZone: a.Zone(), Approvals: a.Approvals, Version: a.Version,
+	}
+}
+
+// ViewAgentLimits shows an agent's own limits.
+func ViewAgentLimits(a *domain.Agent, now time.Time) AgentLimitsView {
+	return AgentLimitsView{AgentID: a.ID, PassportVersion: a.Version, Limits: a.Limits, Left: a.Left(now)}
+}
+
+// ViewAccountLimits shows the limits of an account.
+func ViewAccountLimits(b *domain.SharedBudget, now time.Time) AccountLimitsView {
+	return AccountLimitsView{Limits: b.Limits, Left: b.Left(now)}
 }
 
 // ViewPreview shows what a decision would have been.
 func ViewPreview(id domain.AgentID, d domain.DecisionMade, at time.Time) PreviewView {
 	return PreviewView{
 		AgentID: id, WouldBe: d.Outcome, ReasonCode: d.ReasonCode, Reason: d.Reason, RiskLevel: d.Risk,
-		PermissionID: d.PermissionID, Action: d.Request.Action, Vendor: d.Request.Vendor,
+		PermissionID: d.PermissionID, ApprovalID: d.ApprovalID, Action: d.Request.Action, Vendor: d.Request.Vendor,
 		Resource: d.Request.Resource, Amount: d.Request.Amount, Currency: d.Request.Currency,
-		PassportVersion: d.PassportVersion, EvaluatedAt: at, Checks: d.Checks,
+		PassportVersion: d.PassportVersion, EvaluatedAt: at, WindowEndsAt: d.WindowEndsAt, Checks: d.Checks,
 	}
+}
+
+// ViewReservation shows an allow of an agent that spent.
+func ViewReservation(agent domain.AgentID, r domain.Reservation) ReservationView {
+	amount, currency := moneyText(r.Amount)
+	return ReservationView{
+		RequestID: r.RequestID, AgentID: agent, PermissionID: r.PermissionID, Amount: amount, Currency: currency, DecidedAt: r.At,
+	}
+}
+
+// ViewSettlement shows what was reported of an allow that spent.
+func ViewSettlement(r domain.Reservation) SettlementView {
+	e := r.Settled
+	view := SettlementView{RequestID: e.RequestID, Outcome: e.Outcome, Amount: e.Amount, Currency: e.Currency}
+	if e.Amount == "" {
+		return view
+	}
+	if spent, err := domain.ParseMoney(string(e.Amount), e.Currency); err == nil && spent.Minor < r.Amount.Minor {
+		view.Released, _ = moneyText(domain.Money{Minor: r.Amount.Minor - spent.Minor, Currency: e.Currency})
+	}
+	return view
+}
+
+// moneyText is an amount as clients see it, both parts empty where there is none.
+func moneyText(m domain.Money) (domain.Decimal, domain.Currency) {
+	if m.Currency == "" {
+		return "", ""
+	}
+	return domain.Decimal(m.String()), m.Currency
 }
 
 // Encode writes a view as JSON.
@@ -166,6 +263,17 @@ func EncodeDetail(dst []byte, r domain.Recorded) ([]byte, error) {
 	}
 	p.Checks = r.Event.(domain.DecisionMade).Checks // PacketOf saw that it is one
 	return p.Append(dst), nil
+}
+
+// RetryAfter is when it is worth repeating a verify that was denied for a rate,
+// in whole seconds, as the header of that name has it. It is empty for every
+// other decision, and for a rate that never begins again.
+func RetryAfter(r domain.Recorded, now time.Time) string {
+	d, ok := r.Event.(domain.DecisionMade)
+	if !ok || d.ReasonCode != domain.RateExceeded || d.WindowEndsAt.IsZero() {
+		return ""
+	}
+	return Fault{Retry: max(d.WindowEndsAt.Sub(now), time.Second)}.RetryAfter()
 }
 
 // VersionOf reads an If-Match header: a version in quotes or bare, or "*" or

@@ -11,7 +11,9 @@ import (
 
 // Audit reads one partition of the log from its first record on and proves that
 // it keeps its promises. It trusts nothing a record says of itself: passports
-// are folded again, and every decision is derived again from them.
+// are folded again, and every decision is derived again from them. Nor does it
+// trust how that is done: what was spent and who said yes is recounted by its
+// own reading of the events, see ledger.
 //
 // The zero Audit is ready for the first record.
 type Audit struct {
@@ -23,10 +25,31 @@ type Audit struct {
 	Records, Decisions, Allowed uint64
 
 	next     uint64
-	agents   map[domain.Stream]*domain.Agent
-	accounts map[domain.AccountID]uint64 // newest version of each
+	agents   map[domain.Stream]*auditedAgent
+	accounts map[domain.AccountID]*auditedAccount
 	requests map[domain.RequestID]uint64
 	events   map[domain.EventID]uint64
+	opened   map[domain.ApprovalID]uint64
+	due      *due // what the next record has to be, if anything
+}
+
+// auditedAgent is an agent twice: as the rules fold it, to derive its decisions
+// again, and as the audit reads its events.
+type auditedAgent struct {
+	agent  *domain.Agent
+	ledger ledger
+}
+
+// auditedAccount is what an account's own events say, and, twice as well, what
+// its agents spend together.
+type auditedAccount struct {
+	version uint64
+	people  people
+
+	// budget is the newest version of all. A denial may stand on one that isn't.
+	budget *domain.SharedBudget
+	all    map[uint64]*domain.SharedBudget
+	shared sharedLedger
 }
 
 // AuditFault is a promise the log broke, and where it shows first.
@@ -50,15 +73,32 @@ const (
 	promiseRevoked   = "nothing is allowed after a revocation, disablement or expiry"
 	promiseTimely    = "a record's time is close to the log's"
 	promiseInPackets = "a decision says what version it was made on"
+	promiseForward   = "time does not run back where something is counted"
+	promiseCounted   = "an allow under limits counts against each of them"
+	promiseWindow    = "no window of a limit is overspent"
+	promiseCharged   = "the account's limits are charged by each allow under them, and by nothing else"
+	promiseShared    = "an agent is under the account's limits as they were set"
+	promiseSettled   = "an allow is settled once, by its agent, for no more than it reserved"
+	promiseAsked     = "an approval is opened once, by a request that needs one and has no answer"
+	promiseUsed      = "what needs a person's yes is allowed by one that was given to it, once and in time"
+	promiseInOrder   = "an approval changes once, in order and in time"
+	promiseReviewed  = "an approval is answered by people who may, and by enough of them"
+	promiseCancelled = "a permission that changes takes the open approvals with it that stand on it"
 )
+
+// broken is a promise that a record breaks.
+func broken(r *domain.Recorded, promise, format string, args ...any) error {
+	return &AuditFault{Seq: r.Position.Seq, Promise: promise, Detail: fmt.Sprintf(format, args...)}
+}
 
 // Check takes the next record, or the error that came in place of one.
 func (a *Audit) Check(r domain.Recorded, err error) error {
 	if a.agents == nil {
-		a.agents = map[domain.Stream]*domain.Agent{}
-		a.accounts = map[domain.AccountID]uint64{}
+		a.agents = map[domain.Stream]*auditedAgent{}
+		a.accounts = map[domain.AccountID]*auditedAccount{}
 		a.requests = map[domain.RequestID]uint64{}
 		a.events = map[domain.EventID]uint64{}
+		a.opened = map[domain.ApprovalID]uint64{}
 		a.next = 1
 	}
 	if unreadable, ok := errors.AsType[*domain.Unreadable](err); ok {
@@ -67,98 +107,141 @@ func (a *Audit) Check(r domain.Recorded, err error) error {
 	if err != nil {
 		return &AuditFault{Seq: a.next, Promise: promiseReadable, Detail: err.Error()}
 	}
-	seq := r.Position.Seq
-	if seq != a.next {
+	if seq := r.Position.Seq; seq != a.next {
 		return &AuditFault{Seq: a.next, Promise: promiseWhole, Detail: fmt.Sprintf("the next record there is has sequence %d", seq)}
 	}
 	a.next++
 	a.Records++
 	if skew := r.LoggedAt.Sub(r.At).Abs(); a.MostSkew > 0 && skew > a.MostSkew {
-		return &AuditFault{seq, promiseTimely, fmt.Sprintf("%s apart", skew)}
+		return broken(&r, promiseTimely, "%s apart", skew)
+	}
+	if err := a.comes(&r); err != nil {
+		return err
 	}
 	if d, ok := r.Event.(domain.DecisionMade); ok {
-		return a.decision(r, d)
+		return a.decision(&r, &d)
 	}
 	if earlier, twice := a.events[r.ID]; twice {
-		return &AuditFault{seq, promiseOnce, fmt.Sprintf("event %s is at sequence %d too", r.ID, earlier)}
+		return broken(&r, promiseOnce, "event %s is at sequence %d too", r.ID, earlier)
 	}
-	a.events[r.ID] = seq
-	if r.Agent == "" {
-		return a.account(r)
+	a.events[r.ID] = r.Position.Seq
+	switch s := r.Stream(); {
+	case s.Budget:
+		return a.budget(&r)
+	case s.Agent == "":
+		return a.account(&r)
 	}
-	return a.agent(r)
+	return a.agent(&r)
 }
 
-func (a *Audit) account(r domain.Recorded) error {
-	if newest := a.accounts[r.Account]; r.Last != newest {
-		return &AuditFault{r.Position.Seq, promiseFence, fmt.Sprintf("appended to account %s on version %d, but %d is the newest", r.Account, r.Last, newest)}
+// End takes that there is no further record.
+func (a *Audit) End() error {
+	if a.due == nil {
+		return nil
 	}
-	a.accounts[r.Account] = r.Position.Seq
+	return &AuditFault{Seq: a.next, Promise: promiseCharged, Detail: fmt.Sprintf("the log ends where %s has to follow", a.due)}
+}
+
+func (a *Audit) account(r *domain.Recorded) error {
+	account := a.accountOf(r.Account)
+	if r.Last != account.version {
+		return broken(r, promiseFence, "appended to account %s on version %d, but %d is the newest", r.Account, r.Last, account.version)
+	}
+	account.version = r.Position.Seq
+	account.people.read(r)
 	return nil
 }
 
-func (a *Audit) agent(r domain.Recorded) error {
-	agent := a.known(r.Stream())
-	if r.Last != agent.Version {
-		return &AuditFault{r.Position.Seq, promiseFence, fmt.Sprintf("appended to agent %s on version %d, but %d is the newest", r.Agent, r.Last, agent.Version)}
+func (a *Audit) accountOf(id domain.AccountID) *auditedAccount {
+	account := a.accounts[id]
+	if account == nil {
+		account = &auditedAccount{budget: &domain.SharedBudget{}, all: map[uint64]*domain.SharedBudget{}}
+		a.accounts[id] = account
 	}
-	next := agent.Evolve(r)
+	return account
+}
+
+func (a *Audit) budget(r *domain.Recorded) error {
+	account := a.accountOf(r.Account)
+	if r.Last != account.budget.Version {
+		return broken(r, promiseFence, "appended to the budget of %s on version %d, but %d is the newest", r.Account, r.Last, account.budget.Version)
+	}
+	if err := account.shared.read(r); err != nil {
+		return err
+	}
+	next := account.budget.Evolve(*r)
 	if err := next.Fault(); err != nil {
-		return &AuditFault{r.Position.Seq, promiseReadable, err.Error()}
+		return broken(r, promiseReadable, "%v", err)
 	}
-	a.agents[r.Stream()] = &next
+	account.budget = &next
+	account.all[next.Version] = &next
 	return nil
 }
 
-func (a *Audit) known(s domain.Stream) *domain.Agent {
-	if agent := a.agents[s]; agent != nil {
-		return agent
+func (a *Audit) agent(r *domain.Recorded) error {
+	agent := a.agentOf(r.Stream())
+	if r.Last != agent.agent.Version {
+		return broken(r, promiseFence, "appended to agent %s on version %d, but %d is the newest", r.Agent, r.Last, agent.agent.Version)
 	}
-	return &domain.Agent{}
+	if err := agent.evolve(r); err != nil {
+		return err
+	}
+	return a.read(r, &agent.ledger)
 }
 
-func (a *Audit) decision(r domain.Recorded, d domain.DecisionMade) error {
-	seq, agent := r.Position.Seq, a.known(r.Stream())
+func (a *Audit) agentOf(s domain.Stream) *auditedAgent {
+	agent := a.agents[s]
+	if agent == nil {
+		agent = &auditedAgent{agent: &domain.Agent{}}
+		a.agents[s] = agent
+	}
+	return agent
+}
+
+func (a *auditedAgent) evolve(r *domain.Recorded) error {
+	next := a.agent.Evolve(*r)
+	if err := next.Fault(); err != nil {
+		return broken(r, promiseReadable, "%v", err)
+	}
+	a.agent = &next
+	return nil
+}
+
+func (a *Audit) decision(r *domain.Recorded, d *domain.DecisionMade) error {
+	agent := a.agentOf(domain.Stream{Account: r.Account, Agent: r.Agent})
 	a.Decisions++
 	if earlier, twice := a.requests[d.RequestID]; twice {
-		return &AuditFault{seq, promiseOnce, fmt.Sprintf("request %s was decided at sequence %d too", d.RequestID, earlier)}
+		return broken(r, promiseOnce, "request %s was decided at sequence %d too", d.RequestID, earlier)
 	}
-	a.requests[d.RequestID] = seq
-	if r.Last != agent.Version {
-		return &AuditFault{seq, promiseFence, fmt.Sprintf("decided for agent %s on version %d, but %d is the newest", r.Agent, r.Last, agent.Version)}
+	a.requests[d.RequestID] = r.Position.Seq
+	if r.Last != agent.agent.Version {
+		return broken(r, promiseFence, "decided for agent %s on version %d, but %d is the newest", r.Agent, r.Last, agent.agent.Version)
 	}
 	if d.PassportVersion != r.Last {
-		return &AuditFault{seq, promiseInPackets, fmt.Sprintf("it says %d, its guard %d", d.PassportVersion, r.Last)}
+		return broken(r, promiseInPackets, "it says %d, its guard %d", d.PassportVersion, r.Last)
 	}
 	if d.Outcome == domain.OutcomeAllowed {
 		a.Allowed++
-		if why := mayNotAllow(agent, d, r.At); why != "" {
-			return &AuditFault{seq, promiseRevoked, why}
+	}
+	if err := a.readDecision(r, d, &agent.ledger); err != nil {
+		return err
+	}
+	if err := a.derived(r, d, agent.agent); err != nil || !d.Moves() {
+		return err
+	}
+	return agent.evolve(r)
+}
+
+func (a *Audit) derived(r *domain.Recorded, d *domain.DecisionMade, agent *domain.Agent) error {
+	budget := &domain.SharedBudget{}
+	if d.BudgetVersion != 0 {
+		if budget = a.accountOf(r.Account).all[d.BudgetVersion]; budget == nil {
+			return broken(r, promiseDerived, "it stands on version %d of the account's limits, which there is not", d.BudgetVersion)
 		}
 	}
-	return a.derived(r, agent)
-}
-
-// mayNotAllow looks at an allow apart from how decisions are evaluated, so that
-// a mistake there doesn't hide here.
-func mayNotAllow(agent *domain.Agent, d domain.DecisionMade, at time.Time) string {
-	if agent.Status != domain.AgentActive {
-		return fmt.Sprintf("agent %s is %s", agent.ID, agent.Status)
-	}
-	p, ok := agent.Permission(d.PermissionID)
-	if !ok {
-		return fmt.Sprintf("the passport has no permission %s", d.PermissionID)
-	}
-	if status := p.StatusAt(at); status != domain.PermissionActive {
-		return fmt.Sprintf("permission %s is %s", p.ID, status)
-	}
-	return ""
-}
-
-func (a *Audit) derived(r domain.Recorded, agent *domain.Agent) error {
-	again, err := domain.Derive(agent, r)
+	again, err := domain.Derive(agent, budget, *r)
 	if err != nil {
-		return &AuditFault{r.Position.Seq, promiseDerived, err.Error()}
+		return broken(r, promiseDerived, "%v", err)
 	}
 	copied := r.Record
 	copied.Event = again
@@ -171,7 +254,7 @@ func (a *Audit) derived(r domain.Recorded, agent *domain.Agent) error {
 		return fmt.Errorf("encode record %d: %w", r.Position.Seq, err)
 	}
 	if !bytes.Equal(got, want) {
-		return &AuditFault{r.Position.Seq, promiseDerived, fmt.Sprintf("recorded %s, derived %s", want, got)}
+		return broken(r, promiseDerived, "recorded %s, derived %s", want, got)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"time"
+	_ "time/tzdata" // the same zones on every machine
 
 	"github.com/behalf-platform/behalf/domain"
 )
@@ -14,53 +15,114 @@ var (
 	ollie = domain.Stream{Account: "acct_home", Agent: "agent_ollie"}
 )
 
-// writer makes the records of a sound log.
+// writer makes the records of a sound log, or of one that is not: add asks for
+// no rule's leave.
 type writer struct {
 	records []domain.Recorded
-	agent   domain.Agent
+	// now is the time of what is added next, by all clocks there are.
+	now     time.Time
+	account domain.Account
+	agents  map[domain.AgentID]*domain.Agent
+	budget  domain.SharedBudget
 }
 
-func (w *writer) add(at time.Time, last uint64, e domain.Event) {
+func newWriter() *writer { return &writer{now: noon, agents: map[domain.AgentID]*domain.Agent{}} }
+
+func (w *writer) agent(id domain.AgentID) *domain.Agent {
+	if w.agents[id] == nil {
+		w.agents[id] = &domain.Agent{}
+	}
+	return w.agents[id]
+}
+
+// add records an event on the newest version of its stream. A record without an
+// agent is the account's.
+func (w *writer) add(agent domain.AgentID, by domain.Actor, e domain.Event) *domain.Recorded {
 	seq := uint64(len(w.records) + 1)
 	r := domain.Recorded{
 		Record: domain.Record{
-			ID: domain.EventID(fmt.Sprintf("evt_%d", seq)), At: at, Actor: "member:mem_owner",
-			Account: ollie.Account, Agent: ollie.Agent, Event: e,
+			ID: domain.EventID(fmt.Sprintf("evt_%d", seq)), At: w.now, Actor: by, Account: ollie.Account, Agent: agent, Event: e,
 		},
-		Position: domain.Position{Seq: seq}, Last: last, LoggedAt: at,
+		Position: domain.Position{Seq: seq}, LoggedAt: w.now,
+	}
+	switch s := r.Stream(); {
+	case s.Budget:
+		r.Last = w.budget.Version
+		w.budget = w.budget.Evolve(r)
+	case s.Agent == "":
+		r.Last = w.account.Version
+		w.account = w.account.Evolve(r)
+	default:
+		r.Last = w.agent(agent).Version
+		next := w.agent(agent).Evolve(r)
+		w.agents[agent] = &next
 	}
 	w.records = append(w.records, r)
-	w.agent = w.agent.Evolve(r)
+	return &w.records[seq-1]
 }
 
-func (w *writer) event(e domain.Event) { w.add(noon, w.agent.Version, e) }
+func (w *writer) event(e domain.Event) { w.add(ollie.Agent, "member:mem_owner", e) }
 
-func (w *writer) decide(at time.Time) {
-	ask := domain.Ask{Action: "purchase", Amount: "120"}
+// by records what a member does.
+func (w *writer) by(id domain.MemberID, e domain.Event) { w.add(ollie.Agent, domain.ByMember(id), e) }
+
+func (w *writer) evaluate(agent domain.AgentID, amount domain.Decimal) domain.DecisionMade {
+	ask := domain.Ask{Action: "purchase", Amount: amount}
 	req, err := ask.Request("USD")
 	if err != nil {
 		panic(err)
 	}
-	d := domain.Evaluate(&w.agent, req, at)
-	d.RequestID = domain.RequestID(fmt.Sprintf("req_%d", len(w.records)+1))
-	w.add(at, w.agent.Version, d)
+	d := domain.Evaluate(domain.Situation{Agent: w.agent(agent), Budget: &w.budget, Settings: w.account.Approvals, Now: w.now}, req)
+	d.Name(fmt.Sprint(len(w.records) + 1))
+	return d
 }
 
-// sound is a log of eight records: granted, allowed, disabled, denied, enabled,
+// decide records a decision as it comes out, and what is charged for it.
+func (w *writer) decide(agent domain.AgentID, amount domain.Decimal) domain.DecisionMade {
+	d := w.evaluate(agent, amount)
+	w.record(agent, d)
+	return d
+}
+
+func (w *writer) record(agent domain.AgentID, d domain.DecisionMade) {
+	shared := w.agent(agent).Shared
+	w.add(agent, domain.ByAgent(agent), d)
+	if shared && d.Outcome == domain.OutcomeAllowed {
+		w.add(agent, domain.ByAgent(agent), domain.BudgetCharged{RequestID: d.RequestID, Amount: d.Request.Amount, Currency: d.Request.Currency})
+	}
+}
+
+// forge records a decision that was changed after it was made.
+func (w *writer) forge(d domain.DecisionMade, change func(*domain.DecisionMade)) {
+	change(&d)
+	w.add(ollie.Agent, domain.ByAgent(ollie.Agent), d)
+}
+
+// do records what a rule decides.
+func (w *writer) do(agent domain.AgentID, by domain.Actor, events []domain.Event, err error) {
+	if err != nil || len(events) == 0 {
+		panic(fmt.Sprintf("got %v, %v, want an event", events, err))
+	}
+	for _, e := range events {
+		w.add(agent, by, e)
+	}
+}
+
+// sound is a log of nine records: granted, allowed, disabled, denied, enabled,
 // allowed, revoked, denied.
 func sound() []domain.Recorded {
-	w := &writer{}
+	w := newWriter()
 	w.event(domain.AgentRegistered{Name: "Ollie", Type: domain.Native, Key: "hash"})
 	w.event(domain.PermissionGranted{PermissionID: "perm_buy", Terms: domain.Terms{
 		Action: "purchase", MaxAmount: "500.00", Currency: "USD", ExpiresAt: noon.Add(time.Hour),
 	}})
-	w.decide(noon)
+	w.decide(ollie.Agent, "120")
 	w.event(domain.AgentDisabled{})
-	w.decide(noon)
+	w.decide(ollie.Agent, "120")
 	w.event(domain.AgentEnabled{})
-	w.decide(noon)
+	w.decide(ollie.Agent, "120")
 	w.event(domain.PermissionRevoked{PermissionID: "perm_buy"})
-	w.decide(noon)
+	w.decide(ollie.Agent, "120")
 	return w.records
 }
 
@@ -71,7 +133,7 @@ func check(records []domain.Recorded) (Audit, error) {
 			return a, err
 		}
 	}
-	return a, nil
+	return a, a.End()
 }
 
 func TestAuditOfASoundLog(t *testing.T) {
@@ -146,7 +208,7 @@ func TestAuditFindsWhatIsBroken(t *testing.T) {
 			return rs
 		}, 5, promiseTimely},
 		{"terms that can't be read", func(rs []domain.Recorded) []domain.Recorded {
-			rs[1].Event = domain.PermissionGranted{PermissionID: "perm_buy", Terms: domain.Terms{Action: "purchase", Budgets: []byte(`[]`)}}
+			rs[1].Event = domain.PermissionGranted{PermissionID: "perm_buy", Terms: domain.Terms{Action: "purchase", Limits: domain.Limits{Budgets: []domain.Budget{}}}}
 			return rs
 		}, 2, promiseReadable},
 	} {

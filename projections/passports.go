@@ -5,6 +5,7 @@ package projections
 import (
 	"cmp"
 	"errors"
+	"iter"
 	"slices"
 	"sync"
 
@@ -23,13 +24,20 @@ type Passports struct {
 	accounts map[domain.AccountID]*account
 	keys     map[domain.TokenHash]domain.Stream
 	tokens   map[domain.TokenHash]memberRef
+	// approvals holds every approval there ever was, as it stands.
+	approvals map[domain.ApprovalID]*domain.Approval
+	// waiting are closed, and taken out, when the agent's next event is folded.
+	waiting map[domain.Stream]chan struct{}
 }
 
 type account struct {
-	state *domain.Account
-	fault error
-	// agents are the ids of the account's agents, in no order.
-	agents []domain.AgentID
+	state  *domain.Account
+	fault  error
+	budget domain.SharedBudget
+	// agents are the ids of the account's agents, in no order; approvals those of
+	// its approvals, as they were opened.
+	agents    []domain.AgentID
+	approvals []domain.ApprovalID
 }
 
 type memberRef struct {
@@ -49,9 +57,13 @@ func (p *Passports) Apply(r domain.Recorded, err error) error {
 		p.stop(err)
 		return nil
 	}
-	if r.Agent == "" {
+	switch s := r.Stream(); {
+	case s.Budget:
+		acct := p.account(s.Account)
+		acct.budget = acct.budget.Evolve(r)
+	case s.Agent == "":
 		p.foldAccount(r)
-	} else {
+	default:
 		p.foldAgent(r)
 	}
 	return nil
@@ -68,7 +80,13 @@ func (p *Passports) stop(err error) {
 		}
 		for _, acct := range p.accounts {
 			acct.fault = cmp.Or(acct.fault, err)
+			acct.budget = acct.budget.Stop(err)
 		}
+		return
+	}
+	if s := unreadable.Stream; s.Budget {
+		acct := p.account(s.Account)
+		acct.budget = acct.budget.Stop(err)
 		return
 	}
 	if s := unreadable.Stream; s.Agent != "" {
@@ -99,6 +117,20 @@ func (p *Passports) foldAgent(r domain.Recorded) {
 		p.keys[after.Key] = s
 	}
 	p.put(s, &after)
+	for _, a := range after.Changed(r.Event) {
+		if p.approvals[a.ID] == nil {
+			acct := p.account(s.Account)
+			acct.approvals = append(acct.approvals, a.ID)
+		}
+		if p.approvals == nil {
+			p.approvals = map[domain.ApprovalID]*domain.Approval{}
+		}
+		p.approvals[a.ID] = a
+	}
+	if waiting := p.waiting[s]; waiting != nil {
+		close(waiting)
+		delete(p.waiting, s)
+	}
 }
 
 func (p *Passports) put(s domain.Stream, a *domain.Agent) {
@@ -161,6 +193,55 @@ func (p *Passports) Account(id domain.AccountID) (*domain.Account, error) {
 		return acct.state, acct.fault
 	}
 	return &domain.Account{}, nil
+}
+
+// Budget is what an account's agents spend together, as far as it is known here.
+func (p *Passports) Budget(id domain.AccountID) *domain.SharedBudget {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if acct := p.accounts[id]; acct != nil {
+		budget := acct.budget
+		return &budget
+	}
+	return &domain.SharedBudget{}
+}
+
+// Approval is one approval as far as it is known here, or nil.
+func (p *Passports) Approval(id domain.ApprovalID) *domain.Approval {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.approvals[id]
+}
+
+// Approvals yields an account's approvals, the newest first.
+func (p *Passports) Approvals(id domain.AccountID) iter.Seq[*domain.Approval] {
+	return func(yield func(*domain.Approval) bool) {
+		p.mu.RLock()
+		var ids []domain.ApprovalID
+		if acct := p.accounts[id]; acct != nil {
+			ids = acct.approvals // only ever added to
+		}
+		p.mu.RUnlock()
+		for _, id := range slices.Backward(ids) {
+			if !yield(p.Approval(id)) {
+				return
+			}
+		}
+	}
+}
+
+// Changed is closed when the next event of an agent is folded. Ask for it, then
+// look, then wait.
+func (p *Passports) Changed(s domain.Stream) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting[s] == nil {
+		if p.waiting == nil {
+			p.waiting = map[domain.Stream]chan struct{}{}
+		}
+		p.waiting[s] = make(chan struct{})
+	}
+	return p.waiting[s]
 }
 
 // ByKey finds the agent that holds a key.

@@ -30,8 +30,8 @@ func TestPassportsFoldEachEventOnce(t *testing.T) {
 
 func TestPassportsFindAgentsByTheirNewestKey(t *testing.T) {
 	t.Parallel()
-	records := sound()[:1]
-	w := writer{records: records, agent: domain.Agent{}.Evolve(records[0])}
+	w := newWriter()
+	w.event(domain.AgentRegistered{Name: "Ollie", Type: domain.Native, Key: "hash"})
 	w.event(domain.AgentKeyRotated{Key: "new"})
 	var p Passports
 	fold(&p, w.records...)

@@ -88,28 +88,50 @@ func TestEveryReferenceOfAsyncAPILeadsSomewhere(t *testing.T) {
 	}
 }
 
-func TestEveryKindIsOnOneSubjectOfTheLog(t *testing.T) {
+// logSubjects are the channels of the log.
+var logSubjects = []string{"account", "agent", "budget", "decision"}
+
+// subjectOf is the channel a record lies on.
+func subjectOf(r domain.Record) string {
+	switch s := r.Stream(); {
+	case s.Budget:
+		return "budget"
+	case s.Agent == "":
+		return "account"
+	case !r.Moves():
+		return "decision"
+	}
+	return "agent"
+}
+
+func TestEveryKindIsOnTheSubjectsItsRecordsLieOn(t *testing.T) {
 	c := mustContract(t, "asyncapi.yaml")
-	var got, want []string
-	for _, subject := range []string{"account", "agent", "decision"} {
+	want := map[string]bool{}
+	for name, record := range mustGoldens(t) {
+		r, err := domain.DecodeRecord(mustJSON(t, record))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		want[subjectOf(r)+": "+string(r.Event.Kind())] = true
+	}
+	var got []string
+	for _, subject := range logSubjects {
 		for kind := range c.object("/channels/" + subject + "/messages") {
-			got = append(got, kind)
+			got = append(got, subject+": "+kind)
 			_, message := c.resolve(c.object("/channels/" + subject + "/messages/" + kind))
 			payload := message["payload"].(map[string]any)["schema"].(map[string]any)
 			if payload["$ref"] != "events/"+kind+".json" {
 				t.Errorf("%s: got the payload %v", kind, payload["$ref"])
 			}
 			_, schema := c.resolve(payload)
-			if hasAgent := schema["properties"].(map[string]any)["agent"] != nil; hasAgent != (subject != "account") {
+			hasAgent := schema["properties"].(map[string]any)["agent"] != nil
+			if subject != "budget" && hasAgent != (subject != "account") {
 				t.Errorf("%s is on a subject of the wrong stream", kind)
 			}
 		}
 		checkParameters(t, c.object("/channels/"+subject))
 	}
-	for _, kind := range domain.Kinds() {
-		want = append(want, string(kind))
-	}
-	wantSame(t, "kinds", got, want)
+	wantSame(t, "kinds by subject", got, slices.Collect(maps.Keys(want)))
 }
 
 // checkParameters fails unless a channel explains each parameter of its subject.
@@ -134,15 +156,16 @@ func TestTheLogsSubjectsAreDescribed(t *testing.T) {
 	for _, s := range subject.FindAllStringSubmatch(string(source), -1) {
 		want = append(want, "behalf.{partition}"+strings.NewReplacer("<", "{", ">", "}").Replace(s[1]))
 	}
-	for _, channel := range []string{"account", "agent", "decision"} {
+	for _, channel := range logSubjects {
 		got = append(got, mustContract(t, "asyncapi.yaml").at("/channels/"+channel+"/address").(string))
 	}
 	wantSame(t, "subjects of the log", got, want)
 }
 
-var ownHeader = regexp.MustCompile(`"(Behalf-[A-Za-z-]+)"`)
+// ownHeader is a header that no package of the client names.
+var ownHeader = regexp.MustCompile(`"((?:Behalf|Nats-Batch)-[A-Za-z-]+)"`)
 
-func TestTheLogsOwnHeadersAreDescribed(t *testing.T) {
+func TestTheHeadersTheLogNamesAreDescribed(t *testing.T) {
 	sources, err := filepath.Glob("../infra/natslog/*.go")
 	if err != nil {
 		t.Fatal(err)
@@ -159,11 +182,11 @@ func TestTheLogsOwnHeadersAreDescribed(t *testing.T) {
 	}
 	var described []string
 	for name := range mustContract(t, "asyncapi.yaml").object("/components/schemas/LogHeaders/properties") {
-		if strings.HasPrefix(name, "Behalf-") {
+		if strings.HasPrefix(name, "Behalf-") || strings.HasPrefix(name, "Nats-Batch-") {
 			described = append(described, name)
 		}
 	}
-	wantSame(t, "headers of Behalf's own in infra/natslog", described, slices.Collect(maps.Keys(written)))
+	wantSame(t, "headers that infra/natslog names", described, slices.Collect(maps.Keys(written)))
 }
 
 func TestTheErrorHeadersAreThoseOfAMicroService(t *testing.T) {

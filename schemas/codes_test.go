@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
@@ -66,8 +67,11 @@ func TestREASONSExplainsEveryReasonCode(t *testing.T) {
 	for code, outcome := range rows {
 		got = append(got, code)
 		should := domain.OutcomeDenied
-		if code == string(domain.Allowed) {
+		switch domain.ReasonCode(code) {
+		case domain.Allowed:
 			should = domain.OutcomeAllowed
+		case domain.ApprovalRequired:
+			should = domain.OutcomeRequiresApproval
 		}
 		if outcome != string(should) {
 			t.Errorf("%s: got the outcome %s, want %s", code, outcome, should)
@@ -107,14 +111,24 @@ func TestTheEnumsOfTheContractsAreTheDomains(t *testing.T) {
 		errorCodes = append(errorCodes, code)
 	}
 	documents := mustContract(t, "types.json")
+	compared := map[string]bool{}
 	for _, c := range []struct {
 		document, pointer string
 		want              []string
 	}{
 		{"types.json", "/$defs/role/enum", constants(t, "account.go", "Role")},
+		{"types.json", "/$defs/reviewerRole/enum", reviewers(t)},
+		{"types.json", "/$defs/budget/properties/per/enum", periods(t, func(p domain.Period) domain.Limits {
+			return domain.Limits{Budgets: []domain.Budget{{Amount: "1", Per: p}}}
+		})},
+		{"types.json", "/$defs/rate/properties/per/enum", periods(t, func(p domain.Period) domain.Limits {
+			return domain.Limits{Rates: []domain.Rate{{Count: 1, Per: p}}}
+		})},
+		{"types.json", "/$defs/window/properties/days/items/enum", weekdays()},
 		{"types.json", "/$defs/check/properties/rule/enum", constants(t, "decision.go", "Rule")},
 		{"events/agent.registered.v1.json", "/properties/data/properties/type/enum", constants(t, "agent.go", "AgentType")},
 		{"events/decision.made.v1.json", "/properties/data/properties/outcome/enum", constants(t, "decision.go", "Outcome")},
+		{"events/decision.settled.v1.json", "/properties/data/properties/outcome/enum", constants(t, "settlement.go", "ActionOutcome")},
 		{"events/decision.made.v1.json", "/properties/data/properties/riskLevel/enum", constants(t, "decision.go", "Risk")},
 		{"events/decision.made.v1.json", "/properties/data/properties/reasonCode/enum", recorded},
 		{"openapi.yaml", "/components/schemas/Role/enum", constants(t, "account.go", "Role")},
@@ -127,6 +141,73 @@ func TestTheEnumsOfTheContractsAreTheDomains(t *testing.T) {
 		{"openapi.yaml", "/components/schemas/ReasonCode/enum", reasons},
 		{"openapi.yaml", "/components/schemas/ErrorCode/enum", errorCodes},
 	} {
+		compared[c.document+c.pointer] = true
 		wantSame(t, c.document+c.pointer, names(documents.beside(c.document).at(c.pointer)), c.want)
 	}
+	for _, document := range mustSchemaFiles(t) {
+		eachEnum(documents.beside(document).root, "", func(pointer string) {
+			if !compared[document+pointer] {
+				t.Errorf("%s%s is compared with nothing", document, pointer)
+			}
+		})
+	}
+	wantSame(t, "outcomes that decisions are told apart by", outcomes(documents.beside("events/decision.made.v1.json")), constants(t, "decision.go", "Outcome"))
+}
+
+// eachEnum visits the enums that say what a value may be. Those of a condition
+// only pick from such a one.
+func eachEnum(v any, path string, visit func(pointer string)) {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, member := range v {
+			switch name {
+			case "enum":
+				visit(path + "/enum")
+			case "if", "not":
+			default:
+				eachEnum(member, path+"/"+name, visit)
+			}
+		}
+	case []any:
+		for i, item := range v {
+			eachEnum(item, path+"/"+strconv.Itoa(i), visit)
+		}
+	}
+}
+
+// outcomes is the outcome of each way a decision can be, one way for each.
+func outcomes(c contract) (list []string) {
+	for _, way := range c.at("/properties/data/oneOf").([]any) {
+		list = append(list, way.(map[string]any)["properties"].(map[string]any)["outcome"].(map[string]any)["const"].(string))
+	}
+	return list
+}
+
+// reviewers is the roles that can say yes.
+func reviewers(t *testing.T) (roles []string) {
+	t.Helper()
+	for _, role := range constants(t, "account.go", "Role") {
+		if domain.Role(role).AtLeast(domain.RoleApprover) {
+			roles = append(roles, role)
+		}
+	}
+	return roles
+}
+
+// periods is the periods that a limit of some kind can count in.
+func periods(t *testing.T, limit func(domain.Period) domain.Limits) (list []string) {
+	t.Helper()
+	for _, p := range constants(t, "period.go", "Period") {
+		if _, err := limit(domain.Period(p)).Accept("USD", "UTC"); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func weekdays() (days []string) {
+	for d := range time.Saturday + 1 {
+		days = append(days, strings.ToLower(d.String()[:3]))
+	}
+	return days
 }

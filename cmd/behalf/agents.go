@@ -11,7 +11,8 @@ import (
 
 func (s *shell) agents() *cobra.Command {
 	return s.group("agents", "Register agents, and manage them and their keys",
-		s.listAgents(), s.showAgent(), s.registerAgent(), s.disableAgent(), s.enableAgent(), s.rotateKey())
+		s.listAgents(), s.showAgent(), s.registerAgent(), s.disableAgent(), s.enableAgent(), s.rotateKey(),
+		s.agentLimits(), s.driver())
 }
 
 func (s *shell) listAgents() *cobra.Command {
@@ -70,6 +71,7 @@ func (s *shell) registerAgent() *cobra.Command {
 	f.StringVar(&a.Provider, "provider", "", "where a connected agent lives")
 	f.StringVar(&a.Label, "label", "", "anything that helps to find it")
 	f.StringVar(&a.ExternalID, "external-id", "", "a connected agent's id at its provider")
+	f.StringVar(&a.Driver, "driver", "", "member it acts for (mem_…), who then may not approve what it asks")
 	f.BoolVar(&withKey, "with-key", false, "give a connected agent a key too")
 	f.BoolVar(&keyOnly, "key-only", false, "print the key and nothing else, for scripts")
 	return cmd
@@ -96,6 +98,24 @@ func (s *shell) rotateKey() *cobra.Command {
 		return r.keyed(ctx, keyOnly, func(ctx context.Context) (behalf.Agent, error) { return r.RotateKey(ctx, args[0]) })
 	})
 	cmd.Flags().BoolVar(&keyOnly, "key-only", false, "print the key and nothing else, for scripts")
+	return cmd
+}
+
+func (s *shell) driver() *cobra.Command {
+	cmd := s.command("driver AGENT MEMBER|none", "Record which member an agent acts for", func(ctx context.Context, r *remote, args []string) error {
+		member := args[1]
+		switch member {
+		case "none":
+			member = ""
+		case "":
+			return usagef("name the member that agent %s acts for, such as mem_…, or none", args[0])
+		}
+		return r.agent(ctx, func(ctx context.Context) (behalf.Agent, error) { return r.SetDriver(ctx, args[0], member) })
+	})
+	cmd.Long = `Record which member an agent acts for, or with none that it is nobody. Its driver
+may not approve what it asks, unless the account allows self-approval.`
+	cmd.Example = `  behalf agents driver agent_ollie mem_01J…
+  behalf agents driver agent_ollie none`
 	return cmd
 }
 
@@ -135,7 +155,11 @@ func showAgent(t *table, a behalf.Agent) {
 	t.field("Provider", a.Provider)
 	t.field("Label", a.Label)
 	t.field("External id", a.ExternalID)
+	t.field("Driver", a.Driver)
 	t.field("Status", a.Status)
+	if a.SharesAccountLimits {
+		t.field("Limits", "shares the account's")
+	}
 	t.field("Passport", "version "+number(a.PassportVersion))
 	t.field("Registered", stamp(a.RegisteredAt))
 	switch {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
+	"github.com/behalf-platform/behalf/handlers/natsapi"
 	"github.com/behalf-platform/behalf/infra/embedded"
 	"github.com/behalf-platform/behalf/infra/natslog"
 )
@@ -151,7 +152,8 @@ func (b *broker) close() error {
 // authenticate lets agents and members use the embedded NATS with the same
 // credential as everywhere: it is the password, or the token, of their
 // connection. They may ask for the service's operations and read their own
-// inbox; the inbox prefix is theirs alone, so that nobody reads another's answers.
+// inbox, whose prefix is theirs alone, so that nobody reads another's answers,
+// and be woken when a person has answered what they may read.
 func (n *node) authenticate(_, password string) (embedded.Access, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -162,11 +164,11 @@ func (n *node) authenticate(_, password string) (embedded.Access, bool) {
 	if err != nil {
 		return embedded.Access{}, false
 	}
-	id := string(caller.Agent.Agent)
+	id, woken := string(caller.Agent.Agent), natsapi.WakeSubject(caller.Agent)+".>"
 	if !caller.IsAgent() {
-		id = string(caller.Member.ID)
+		id, woken = string(caller.Member.ID), natsapi.WakeSubject(domain.Stream{Account: caller.Member.Account})+".>"
 	}
-	return embedded.Access{Name: id, Publish: []string{"behalf.v1.>"}, Subscribe: []string{"_INBOX_" + id + ".>"}}, true
+	return embedded.Access{Name: id, Publish: []string{"behalf.v1.>"}, Subscribe: []string{"_INBOX_" + id + ".>", woken}}, true
 }
 
 // operator is whoever may read the data directory. While the embedded server

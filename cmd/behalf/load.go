@@ -33,6 +33,7 @@ a server made for it. Exit codes: 0 every answer was right, 1 some were wrong or
 missing, 2 the command line is wrong, 3 the server is unavailable.`,
 		Example: `  behalf load --agents 1000 --permissions 10 --concurrency 64 --duration 10s --compare
   behalf load --target nats --revoke --duration 60s
+  behalf load --budget --agents 1 --permissions 1
   behalf load --revoke --url http://127.0.0.1:8080 --url http://127.0.0.1:8081 --tolerate-unavailable`,
 	}
 	f := cmd.Flags()
@@ -45,6 +46,7 @@ missing, 2 the command line is wrong, 3 the server is unavailable.`,
 	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long to ask")
 	f.Uint64Var(&o.Seed, "seed", 1, "makes the asks repeatable")
 	f.BoolVar(&o.Preview, "preview", false, "ask for previews, which are not recorded")
+	f.BoolVar(&o.Budget, "budget", false, "give every permission a budget, and ask only for what spends from it")
 	f.BoolVar(&o.Revoke, "revoke", false, "revoke and grant permissions meanwhile")
 	f.BoolVar(&o.TolerateUnavailable, "tolerate-unavailable", false, "unavailable answers don't fail the run, as when a node is stopped")
 	f.BoolVar(&o.Compare, "compare", false, "drive a bare HTTP server too, and print the ratio")

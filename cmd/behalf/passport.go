@@ -33,10 +33,16 @@ func showPassport(t *table, p behalf.Passport) {
 	t.field("Type", p.Type)
 	t.field("Status", p.Status)
 	t.field("Passport", "version "+number(p.PassportVersion))
+	listLimits(t, p.Limits)
+	showLeft(t, "AGENT'S LIMIT", p.Left)
+	showLeft(t, "ACCOUNT'S LIMIT", p.AccountLeft)
 	t.gap()
 	if len(p.Permissions) == 0 {
 		t.row("No permissions: everything is denied.")
 		return
 	}
 	listPermissions(t, p.Permissions)
+	for _, held := range p.Permissions {
+		showLeft(t, "LIMIT OF "+held.PermissionID, held.Left)
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,9 +46,17 @@ func (s *shell) grant() *cobra.Command {
 		return r.permission(ctx, func(ctx context.Context) (behalf.Permission, error) { return r.GrantJSON(ctx, args[0], body) })
 	})
 	cmd.Long = `Add a permission to an agent's passport. What is not said is not limited, so say
-as much as you can.`
+as much as you can.
+
+With --requires-approval a person is asked before it allows; with
+--requires-approval=AMOUNT only above that amount. The = is needed.
+
+Budgets and rates bound what it allows over time, beside those of the agent and
+of the account. ` + limitsText
 	cmd.Example = `  behalf permissions grant agent_ollie --action purchase --vendor coachella.com \
     --max-amount 500.00 --currency USD --expires 30d
+  behalf permissions grant agent_ollie --action purchase --vendor coachella.com \
+    --max-amount 500.00 --requires-approval=100.00 --budget 1000.00/month --rate 10/day
   behalf permissions grant agent_ollie --file terms.json`
 	terms.flags(cmd.Flags())
 	return cmd
@@ -118,7 +127,11 @@ func showPermission(t *table, p behalf.Permission) {
 	t.list("Blocked actions", p.BlockedActions)
 	t.list("Resource", p.Resource)
 	t.list("Vendors", p.Vendors)
-	t.field("Max amount", money(p.MaxAmount, p.Currency))
+	if p.MaxAmount != "" {
+		t.field("Max amount", money(p.MaxAmount, p.Currency))
+	}
+	t.field("Approval", approvalText(p.Terms))
+	listLimits(t, p.Limits)
 	if c := p.Context; c != nil {
 		t.list("Branch", c.Branch)
 		t.list("Environment", c.Environment)
@@ -138,4 +151,37 @@ func showPermission(t *table, p behalf.Permission) {
 	t.field("Revoked", stamp(p.RevokedAt))
 	t.field("Version", number(p.Version))
 	t.field("Passport", "version "+number(p.PassportVersion))
+	showLeft(t, "LIMIT", p.Left)
+}
+
+// approvalText says when a permission asks a person, and whom.
+func approvalText(terms behalf.Terms) string {
+	var text string
+	switch rule := terms.RequiresApproval; {
+	case rule.Above != "":
+		text = "above " + money(rule.Above, terms.Currency)
+	case rule.Always:
+		text = "always"
+	default:
+		return ""
+	}
+	a := terms.Approval
+	if a == nil {
+		return text
+	}
+	if a.Quorum > 1 {
+		text += fmt.Sprintf(", by %d people", a.Quorum)
+	}
+	if a.MinRole != "" {
+		text += ", by " + a.MinRole + " or higher"
+	}
+	for _, d := range []struct {
+		what string
+		long behalf.Duration
+	}{{"waits", a.PendingFor}, {"a yes is valid", a.ValidFor}, {"a no is valid", a.DenialFor}} {
+		if d.long != 0 {
+			text += ", " + d.what + " " + d.long.String()
+		}
+	}
+	return text
 }

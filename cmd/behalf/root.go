@@ -46,8 +46,8 @@ func (s *shell) root() *cobra.Command {
 		commands []*cobra.Command
 	}{
 		{"Run a server:", []*cobra.Command{newServeCommand(s.getenv), newLogCommand(s.getenv), s.load()}},
-		{"Say what agents may do:", []*cobra.Command{s.agents(), s.permissions(), s.members(), s.account()}},
-		{"Ask what an agent may do:", []*cobra.Command{s.verify(), s.preview(), s.passport(), s.decisions()}},
+		{"Say what agents may do:", []*cobra.Command{s.agents(), s.permissions(), s.members(), s.account(), s.approvals()}},
+		{"Ask what an agent may do:", []*cobra.Command{s.verify(), s.preview(), s.passport(), s.decisions(), s.outcome(), s.reservations()}},
 		{"This program:", []*cobra.Command{s.config(), s.versionCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: section.title, Title: section.title})

@@ -26,6 +26,7 @@ import (
 	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/handlers/httpapi"
 	"github.com/behalf-platform/behalf/handlers/natsapi"
+	"github.com/behalf-platform/behalf/infra/natsalarm"
 	"github.com/behalf-platform/behalf/infra/natslog"
 	"github.com/behalf-platform/behalf/projections"
 )
@@ -85,6 +86,8 @@ type node struct {
 	passports projections.Passports
 	gate      *handlers.Gate
 	desk      *handlers.Desk
+	minder    *handlers.Minder
+	alarms    *natsalarm.Alarms
 	registry  *prometheus.Registry
 }
 
@@ -139,21 +142,29 @@ func (n *node) wire() {
 	n.gate = &handlers.Gate{
 		Now: time.Now, Every: 250 * time.Millisecond, MostLag: n.cfg.MaxLag, MostSkew: n.cfg.MaxSkew, Logs: n.logs,
 	}
+	lanes := handlers.NewLanes()
 	n.desk = &handlers.Desk{
 		Identifier: &handlers.Identifier{Passports: &n.passports},
 		Verifier: &handlers.Verifier{
-			Passports: &n.passports, Now: time.Now, Ready: n.gate.MayDecide, CatchUp: n.gate.CatchUp,
+			Passports: &n.passports, Lanes: lanes, Now: time.Now, Ready: n.gate.MayDecide, CatchUp: n.gate.CatchUp,
 			Timeout: n.cfg.VerifyTimeout, Metrics: handlers.NewMetrics(n.registry),
 		},
-		Writer:  &handlers.Writer{Passports: &n.passports, Now: time.Now, Timeout: 10 * time.Second},
-		History: &handlers.History{},
-		Faults:  handlers.Faults{Logs: n.logs, Now: time.Now},
+		Writer: &handlers.Writer{
+			Passports: &n.passports, Lanes: lanes, Now: time.Now, CatchUp: n.gate.CatchUp, Timeout: 10 * time.Second,
+		},
+		History:   &handlers.History{},
+		Approvals: &handlers.Approvals{Passports: &n.passports, Now: time.Now, Current: n.gate.Current},
+		Faults:    handlers.Faults{Logs: n.logs, Now: time.Now},
 		Limits: handlers.Limits{
 			Agents:    handlers.NewLimiter(n.cfg.RateAgent, time.Now),
+			Reads:     handlers.NewLimiter(n.cfg.RateAgent, time.Now),
 			Members:   handlers.NewLimiter(n.cfg.RateMember, time.Now),
 			Addresses: handlers.NewLimiter(n.cfg.RateAddress, time.Now),
 			Failures:  handlers.NewLimiter(n.cfg.RateFailures, time.Now),
 		},
+	}
+	n.minder = &handlers.Minder{
+		Passports: &n.passports, Writer: n.desk.Writer, Ready: n.gate.MayDecide, Now: time.Now, Logs: n.logs,
 	}
 	n.registerGauges()
 }
@@ -179,7 +190,13 @@ func (n *node) open(ctx context.Context) error {
 			return err
 		}
 	}
+	if n.alarms, err = natsalarm.Open(ctx, natsalarm.Config{Conn: n.broker.conn, Replicas: n.cfg.Replicas, Logger: n.logs, Now: time.Now}); err != nil {
+		return err
+	}
 	n.log = log
+	n.minder.Alarms = n.alarms
+	n.minder.Wake = natsapi.Waker(n.broker.conn, n.logs)
+	n.desk.Approvals.Partitions = log.Partitions
 	n.gate.Log, n.gate.Healthy = log, n.broker.healthy
 	n.desk.Identifier.Log, n.desk.Verifier.Log, n.desk.Writer.Log, n.desk.History.Log = log, log, log, log
 	return nil
@@ -206,11 +223,17 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 	var drained [2]error // how the two that answer callers ended
 	for p := range n.log.Partitions() {
 		reading.Go(func() {
-			err := n.log.Follow(readers, uint16(p), 0, n.passports.Apply)
+			err := n.log.Follow(readers, uint16(p), 0, n.fold)
 			stopCallers(unlessDone(readers, err, "follow the log"))
 		})
 	}
-	reading.Go(func() { stopCallers(unlessDone(readers, n.gate.Run(readers), "watch the log")) })
+	for doing, part := range map[string]func(context.Context) error{
+		"watch the log":     n.gate.Run,
+		"set alarms":        n.minder.Run,
+		"listen for alarms": func(ctx context.Context) error { return n.alarms.Run(ctx, n.minder.Ring) },
+	} {
+		reading.Go(func() { stopCallers(unlessDone(readers, part(readers), doing)) })
+	}
 	if n.anchor != nil {
 		reading.Go(func() { stopCallers(unlessDone(readers, n.anchor.run(readers), "anchor the log")) })
 	}
@@ -239,6 +262,11 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 		return err
 	}
 	return errors.Join(drained[:]...)
+}
+
+// fold takes in one event of the log.
+func (n *node) fold(r domain.Recorded, err error) error {
+	return cmp.Or(n.passports.Apply(r, err), n.minder.Apply(r, err))
 }
 
 func loopback(host string) bool {

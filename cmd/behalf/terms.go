@@ -20,6 +20,8 @@ import (
 type termsFlags struct {
 	terms              behalf.Terms
 	context            behalf.Condition
+	asks               approvalFlags
+	limits             limitFlags
 	notBefore, expires string
 	file               string
 
@@ -37,7 +39,9 @@ func (t *termsFlags) flags(f *pflag.FlagSet) {
 	list((*[]string)(&t.terms.Resource), "resource", "resource it is for; * within a segment, ** across")
 	list((*[]string)(&t.terms.Vendors), "vendor", "host it is for; *.example.com is what lies below, not the apex")
 	own.StringVar(&t.terms.MaxAmount, "max-amount", "", "most that one request may move, such as 500.00")
-	own.StringVar(&t.terms.Currency, "currency", "", "currency of --max-amount (default: the account's)")
+	own.StringVar(&t.terms.Currency, "currency", "", "currency of --max-amount, --requires-approval and --budget (default: the account's)")
+	t.asks.flags(own)
+	t.limits.flags(own)
 	list(&t.terms.Paths, "path", "directory or file it is for")
 	list(&t.terms.DeniedPaths, "denied-path", "directory or file it is not for")
 	list(&t.terms.DeniedCommands, "denied-command", "command that is never run, such as 'git push --force'")
@@ -66,13 +70,19 @@ func (t *termsFlags) json(in io.Reader, now time.Time) (_ []byte, err error) {
 	case t.file != "" && len(given) > 0:
 		return nil, usagef("--file holds all the terms; leave out %s, or write it into the file", strings.Join(given, ", "))
 	case t.file != "":
-		return readTerms(t.file, in)
+		return readJSON("terms", t.file, in)
 	case len(given) == 0:
 		return nil, usagef("say what to allow with flags such as --action and --vendor, or with --file")
 	}
 	terms := t.terms
 	if t.context.Branch != nil || t.context.Environment != nil || t.context.Repository != nil {
 		terms.Context = &t.context
+	}
+	if err := t.asks.read(&terms); err != nil {
+		return nil, err
+	}
+	if terms.Limits, err = t.limits.read(); err != nil {
+		return nil, err
 	}
 	if terms.NotBefore, err = momentFlag("not-before", t.notBefore, now, ahead); err != nil {
 		return nil, err
@@ -87,21 +97,79 @@ func (t *termsFlags) json(in io.Reader, now time.Time) (_ []byte, err error) {
 	return b, nil
 }
 
-func readTerms(path string, in io.Reader) (terms []byte, err error) {
+// approvalFlags say when a permission asks a person, and whom.
+type approvalFlags struct {
+	rule                            string
+	minRole                         string
+	quorum                          int
+	pendingFor, validFor, denialFor *behalf.Duration
+}
+
+func (a *approvalFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&a.rule, "requires-approval", "", "ask a person before it allows: always, or with =AMOUNT only above that amount")
+	f.Lookup("requires-approval").NoOptDefVal = "always"
+	f.StringVar(&a.minRole, "approval-min-role", "", "least role of who may approve: APPROVER, ADMIN or OWNER (default APPROVER)")
+	f.IntVar(&a.quorum, "approval-quorum", 0, "how many people have to approve (default 1)")
+	f.Var(span{&a.pendingFor}, "approval-pending-for", "how long it waits for them, such as 2h; at most what the account says")
+	f.Var(span{&a.validFor}, "approval-valid-for", "how long their yes can be used, such as 10m; at most what the account says")
+	f.Var(span{&a.denialFor}, "approval-denial-for", "how long their no answers the same request, such as 30m; at most what the account says")
+}
+
+// read puts the flags into the terms.
+func (a *approvalFlags) read(terms *behalf.Terms) error {
+	approval := behalf.ApprovalTerms{MinRole: a.minRole, Quorum: a.quorum}
+	for _, d := range []struct {
+		name        string
+		into, given *behalf.Duration
+	}{
+		{"pending", &approval.PendingFor, a.pendingFor},
+		{"valid", &approval.ValidFor, a.validFor},
+		{"denial", &approval.DenialFor, a.denialFor},
+	} {
+		if d.given == nil {
+			continue
+		}
+		if *d.into = *d.given; *d.into == 0 {
+			return usagef("--approval-%s-for can't be 0; give 1s or more, or leave it out for what the account says", d.name)
+		}
+	}
+	if a.quorum < 0 {
+		return usagef("--approval-quorum %d is no number of people; give 1 or more", a.quorum)
+	}
+	if approval != (behalf.ApprovalTerms{}) {
+		if a.rule == "" {
+			return usagef("the flags --approval-… say how to approve, and nothing asks for it; add --requires-approval, or --requires-approval=AMOUNT")
+		}
+		terms.Approval = &approval
+	}
+	switch {
+	case a.rule == "":
+	case a.rule == "always":
+		terms.RequiresApproval.Always = true
+	case isAmount(a.rule):
+		terms.RequiresApproval.Above = a.rule
+	default:
+		return usagef("--requires-approval=%s is not an amount; write --requires-approval, or the amount above which a person is asked, such as --requires-approval=100.00", a.rule)
+	}
+	return nil
+}
+
+// readJSON reads one JSON value from a file, or from standard input for "-".
+func readJSON(what, path string, in io.Reader) (text []byte, err error) {
 	name := path
 	if path == "-" {
 		name = "standard input"
-		terms, err = io.ReadAll(in)
+		text, err = io.ReadAll(in)
 	} else {
-		terms, err = os.ReadFile(path)
+		text, err = os.ReadFile(path)
 	}
 	switch {
 	case err != nil:
-		return nil, usagef("read the terms: %v", err)
-	case !jsontext.Value(terms).IsValid():
+		return nil, usagef("read the %s: %v", what, err)
+	case !jsontext.Value(text).IsValid():
 		return nil, usagef("%s is not one JSON value, or has a name twice", name)
 	}
-	return terms, nil
+	return text, nil
 }
 
 // direction is which way of now a duration points.

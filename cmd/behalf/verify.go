@@ -51,16 +51,24 @@ func (a *askFlags) read() (behalf.Ask, error) {
 
 func (s *shell) verify() *cobra.Command {
 	var given askFlags
+	var wait waitFlag
 	cmd := s.command("verify", "Ask whether an agent may do something now; the exit code is the answer", func(ctx context.Context, r *remote, _ []string) error {
 		ask, err := given.read()
 		if err != nil {
 			return err
 		}
-		ctx, cancel := r.once(ctx)
-		defer cancel()
-		packet, err := r.Verify(ctx, ask)
+		if err := wait.check(ask); err != nil {
+			return err
+		}
+		packet, err := r.verify(ctx, ask)
 		if err != nil {
 			return err
+		}
+		if wait.set && packet.Decision == behalf.RequiresApproval && packet.ApprovalID != "" {
+			return r.awaited(ctx, ask, packet, wait.most)
+		}
+		if wait.set && packet.Decision == behalf.RequiresApproval {
+			r.tell("The decision names no approval that could be waited for.")
 		}
 		if err := r.show(func(t *table) { showPacket(t, packet) }); err != nil {
 			return err
@@ -71,12 +79,35 @@ func (s *shell) verify() *cobra.Command {
 decision is recorded before it is answered.
 
 Exit codes: 0 allowed, 1 denied, 2 requires approval, 3 unavailable or any error,
-a wrong command line included. Go on only after 0.`
-	cmd.Example = `  BEHALF_TOKEN=bhf_sk_… behalf verify --action purchase --vendor coachella.com --amount 120 && buy`
+a wrong command line included. Go on only after 0.
+
+With --wait, an ask that requires approval waits until a person has answered, and
+verifies the same again when they said yes; the exit code is that decision's. If
+nobody said yes before the approval ended it is 1, and --output json prints the
+approval. If the time of --wait is over first it is 2; the approval stays open,
+and the same command keeps waiting.`
+	cmd.Example = `  BEHALF_TOKEN=bhf_sk_… behalf verify --action purchase --vendor coachella.com --amount 120 && buy
+  behalf verify --action purchase --vendor coachella.com --amount 120 --wait=10m && buy`
 	cmd.Annotations = map[string]string{failsClosed: "yes", onlyAsks: "yes"}
 	given.flags(cmd.Flags())
 	cmd.Flags().StringVar(&given.ask.IdempotencyKey, "idempotency-key", "", "makes repeating this safe: the repeat gets the first one's packet")
+	wait.flag(cmd.Flags())
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if wait.set && len(args) == 1 {
+			if _, err := duration(args[0]); err == nil {
+				return usagef("%s: %q is too much; to wait that long write --wait=%s", cmd.CommandPath(), args[0], args[0])
+			}
+		}
+		return arguments(cmd, args)
+	}
 	return cmd
+}
+
+// verify asks once.
+func (r *remote) verify(ctx context.Context, ask behalf.Ask) (behalf.Packet, error) {
+	ctx, cancel := r.once(ctx)
+	defer cancel()
+	return r.Verify(ctx, ask)
 }
 
 // verdict is the decision as an exit code. The client has made sure that it is
@@ -130,6 +161,10 @@ func showPacket(t *table, p behalf.Packet) {
 	t.field("Approval", p.ApprovalID)
 	t.field("Passport", "version "+number(p.PassportVersion))
 	t.field("Decided", stamp(p.DecidedAt))
+	t.field("Window ends", stamp(p.WindowEndsAt))
+	if p.Reserved {
+		t.field("Outcome", "to be reported with: behalf outcome "+p.RequestID+" executed")
+	}
 	t.field("Position", p.Position)
 	showChecks(t, p.Checks)
 }
@@ -144,8 +179,10 @@ func showPreview(t *table, p behalf.Preview) {
 	t.field("Amount", money(p.Amount, p.Currency))
 	t.field("Risk", p.RiskLevel)
 	t.field("Permission", p.PermissionID)
+	t.field("Approval", p.ApprovalID)
 	t.field("Passport", "version "+number(p.PassportVersion))
 	t.field("Evaluated", stamp(p.EvaluatedAt))
+	t.field("Window ends", stamp(p.WindowEndsAt))
 	showChecks(t, p.Checks)
 }
 

@@ -42,6 +42,7 @@ func registerAgent(c *call) error {
 		Label      string           `json:"label"`
 		ExternalID string           `json:"externalId"`
 		WithKey    *bool            `json:"withKey"`
+		Driver     domain.MemberID  `json:"driver"`
 	}
 	if err := handlers.DecodeGrant(c.body, &in); err != nil {
 		return err
@@ -55,6 +56,7 @@ func registerAgent(c *call) error {
 	}
 	agent, key, err := c.RegisterAgent(c.r.Context(), by, domain.RegisterAgent{
 		AgentID: in.AgentID, Name: in.Name, Type: in.Type, Provider: in.Provider, Label: in.Label, ExternalID: in.ExternalID,
+		Driver: in.Driver,
 	}, withKey)
 	if err != nil {
 		return err
@@ -131,7 +133,11 @@ func agentPassport(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, handlers.ViewPassport(a, c.Writer.Now()))
+	view, err := c.PassportOf(a)
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, view)
 }
 
 type reasonIn struct {
@@ -173,4 +179,23 @@ func rotateKey(c *call) error {
 		return err
 	}
 	return c.answer(http.StatusOK, handlers.ViewAgent(&a, key))
+}
+
+// drive says which member's work an agent does.
+func drive(c *call) error {
+	var in struct {
+		Driver *domain.MemberID `json:"driver"`
+	}
+	by, id, err := c.managed(&in)
+	if err != nil {
+		return err
+	}
+	if in.Driver == nil {
+		return domain.RejectField(domain.Invalid, "/driver", `is required; send "" for nobody`)
+	}
+	a, err := c.Drive(c.r.Context(), by, id, *in.Driver)
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, handlers.ViewAgent(&a, ""))
 }

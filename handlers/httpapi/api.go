@@ -36,7 +36,7 @@ type API struct {
 func New(stopping context.Context, desk *handlers.Desk, logs *slog.Logger) *API {
 	a := &API{desk: desk, logs: logs, stopping: stopping, streams: map[domain.TokenHash]int{}}
 	for pattern, serve := range routes() {
-		a.mux.Handle(pattern, a.serve(serve))
+		a.mux.Handle(pattern, a.serve(serve, readsOnly(pattern)))
 	}
 	a.mux.HandleFunc("/", a.noRoute)
 	return a
@@ -71,6 +71,21 @@ func routes() map[string]func(*call) error {
 		"PUT /v1/agents/{agent}/permissions/{permission}":         replace,
 		"POST /v1/agents/{agent}/permissions/{permission}/revoke": revoke,
 
+		"GET /v1/approvals":                     approvals,
+		"GET /v1/approvals/{approval}":          approval,
+		"POST /v1/approvals/{approval}/approve": approve,
+		"POST /v1/approvals/{approval}/deny":    deny,
+		"POST /v1/approvals/{approval}/cancel":  cancel,
+
+		"POST /v1/decisions/{request}/outcome": outcome,
+		"GET /v1/reservations":                 reservations,
+
+		"GET /v1/agents/{agent}/limits": agentLimits,
+		"PUT /v1/agents/{agent}/limits": limitAgent,
+		"PUT /v1/agents/{agent}/driver": drive,
+		"GET /v1/account/limits":        accountLimits,
+		"PUT /v1/account/limits":        limitAccount,
+
 		"GET /v1/account":   account,
 		"PATCH /v1/account": changeAccount,
 
@@ -80,6 +95,16 @@ func routes() map[string]func(*call) error {
 		"POST /v1/members/{member}/rotate-token": rotateToken,
 		"DELETE /v1/members/{member}":            removeMember,
 	}
+}
+
+// readsOnly reports whether a pattern is one of those that agents read while
+// they wait for people: it takes nothing of what they may verify.
+func readsOnly(pattern string) bool {
+	switch pattern {
+	case "GET /v1/approvals", "GET /v1/approvals/{approval}", "GET /v1/reservations":
+		return true
+	}
+	return false
 }
 
 // Handler is the API as an http.Handler.
@@ -98,12 +123,12 @@ type call struct {
 var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 
 // serve admits the caller, reads the body, and shows what error there is.
-func (a *API) serve(serve func(*call) error) http.Handler {
+func (a *API) serve(serve func(*call) error, reads bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{Desk: a.desk, api: a, w: w, r: r}
 		buffer := bodies.Get().(*[]byte)
 		defer bodies.Put(buffer)
-		err := c.admit(buffer)
+		err := c.admit(buffer, reads)
 		if err == nil {
 			err = serve(c)
 		}
@@ -115,7 +140,7 @@ func (a *API) serve(serve func(*call) error) http.Handler {
 
 // admit reads the body before it asks whose the credential is: a body can be
 // made to take its time, and what was true before it came is no longer.
-func (c *call) admit(buffer *[]byte) error {
+func (c *call) admit(buffer *[]byte, reads bool) error {
 	if err := c.read(buffer); err != nil {
 		return err
 	}
@@ -123,7 +148,11 @@ func (c *call) admit(buffer *[]byte) error {
 	if err != nil {
 		address = c.r.RemoteAddr
 	}
-	c.caller, err = c.Admit(c.r.Context(), address, c.r.Header.Get("Authorization"))
+	admit := c.Admit
+	if reads {
+		admit = c.AdmitReader
+	}
+	c.caller, err = admit(c.r.Context(), address, c.r.Header.Get("Authorization"))
 	return err
 }
 

@@ -14,20 +14,11 @@ import (
 	"github.com/behalf-platform/behalf/handlers"
 )
 
-// scope is which decisions the caller may read: an agent its own, a member the
-// account's.
-func (c *call) scope() domain.Stream {
-	if c.caller.IsAgent() {
-		return c.caller.Agent
-	}
-	return domain.Stream{Account: c.caller.Member.Account}
-}
-
 func decision(c *call) error {
 	if err := c.Still(c.r.Context(), c.caller); err != nil {
 		return err
 	}
-	r, err := c.Find(c.r.Context(), c.scope(), domain.RequestID(c.r.PathValue("request")))
+	r, err := c.Find(c.r.Context(), c.caller.Scope(), domain.RequestID(c.r.PathValue("request")))
 	if err != nil {
 		return err
 	}
@@ -78,17 +69,14 @@ func decisions(c *call) error {
 }
 
 func (c *call) decisionQuery(values url.Values) (q handlers.DecisionQuery, err error) {
-	s := c.scope()
+	s, err := c.caller.Reads(domain.AgentID(values.Get("agentId")))
+	if err != nil {
+		return q, err
+	}
 	q = handlers.DecisionQuery{
 		Account: s.Account, Agent: s.Agent,
 		Outcome: domain.Outcome(values.Get("outcome")), Action: domain.Action(values.Get("action")),
 		Cursor: values.Get("cursor"),
-	}
-	if id := domain.AgentID(values.Get("agentId")); id != "" {
-		if !domain.ValidID(string(id)) || s.Agent != "" && s.Agent != id {
-			return q, domain.RejectField(domain.NotFound, "/agentId", "no such agent")
-		}
-		q.Agent = id
 	}
 	switch q.Outcome {
 	case "", domain.OutcomeAllowed, domain.OutcomeDenied, domain.OutcomeRequiresApproval:

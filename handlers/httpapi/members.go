@@ -25,13 +25,17 @@ func changeAccount(c *call) error {
 		return err
 	}
 	var in struct {
-		Name            *string          `json:"name"`
-		DefaultCurrency *domain.Currency `json:"defaultCurrency"`
+		Name            *string                `json:"name"`
+		DefaultCurrency *domain.Currency       `json:"defaultCurrency"`
+		TimeZone        *string                `json:"timeZone"`
+		Approvals       domain.ChangeApprovals `json:"approvals"`
 	}
 	if err := handlers.DecodeGrant(c.body, &in); err != nil {
 		return err
 	}
-	a, err := c.ChangeSettings(c.r.Context(), by, domain.ChangeSettings{Name: in.Name, Currency: in.DefaultCurrency})
+	a, err := c.ChangeSettings(c.r.Context(), by, domain.ChangeSettings{
+		Name: in.Name, Currency: in.DefaultCurrency, TimeZone: in.TimeZone, Approvals: in.Approvals,
+	})
 	if err != nil {
 		return err
 	}

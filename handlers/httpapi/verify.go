@@ -19,6 +19,9 @@ func verify(c *call) error {
 		return err
 	}
 	*buffer = body
+	if wait := handlers.RetryAfter(r, c.Verifier.Now()); wait != "" {
+		c.w.Header().Set("Retry-After", wait)
+	}
 	send(c.w, http.StatusOK, body)
 	return nil
 }

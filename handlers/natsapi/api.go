@@ -36,21 +36,42 @@ type Service struct {
 	service micro.Service
 	// jobs hands requests to workers that are waiting for one.
 	jobs    chan func()
-	stopped chan struct{}
 	workers sync.WaitGroup
+	// stopping is done when the service stops, which ends what waits for people.
+	stopping context.Context
+	stop     context.CancelFunc
+	// waiting are the goroutines of requests that may wait for people: none of
+	// them keeps a worker.
+	waiting sync.WaitGroup
+
+	mu sync.Mutex
+	// waits and stopped are guarded by mu: how many requests wait, and that no
+	// more may.
+	waits   int
+	stopped bool
 }
 
-// operation answers one request's body for a caller.
-type operation func(ctx context.Context, d *handlers.Desk, c handlers.Caller, body []byte) ([]byte, error)
+// operation is how one kind of request is answered.
+type operation struct {
+	// answer is the reply to a request's body.
+	answer func(ctx context.Context, s *Service, c handlers.Caller, body []byte) (*nats.Msg, error)
+	// reads says that it decides nothing, and takes nothing of what an agent may
+	// verify.
+	reads bool
+	// waits says that it may take until people have answered.
+	waits bool
+}
 
 // Start begins to serve. Requests in flight see ctx, and are waited for by Stop.
 func Start(ctx context.Context, cfg Config) (*Service, error) {
-	s := &Service{Config: cfg, jobs: make(chan func()), stopped: make(chan struct{})}
+	s := &Service{Config: cfg, jobs: make(chan func())}
+	s.stopping, s.stop = context.WithCancel(ctx)
 	service, err := micro.AddService(cfg.Conn, micro.Config{
 		Name: "behalf", Version: cfg.Version,
 		Description: "Permission passports for agents: asks whether an agent may do an action now.",
 	})
 	if err != nil {
+		s.stop()
 		return nil, fmt.Errorf("add the NATS service behalf: %w", err)
 	}
 	s.service = service
@@ -59,20 +80,34 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 		s.workers.Go(s.work)
 	}
 	group := service.AddGroup("behalf.v1")
-	for name, op := range map[string]operation{"verify": verify, "preview": preview, "passport": passport} {
+	for name, op := range map[string]operation{
+		"verify":           {answer: verify},
+		"preview":          {answer: preview},
+		"passport":         {answer: passport},
+		"outcome":          {answer: outcome},
+		"approvals.get":    {answer: approval, reads: true, waits: true},
+		"approvals.list":   {answer: approvals, reads: true},
+		"approvals.cancel": {answer: cancel},
+	} {
 		handle := micro.HandlerFunc(func(r micro.Request) { s.take(ctx, op, r) })
-		if err := group.AddEndpoint(name, handle); err != nil {
+		// A name has no dots.
+		if err := group.AddEndpoint(strings.ReplaceAll(name, ".", "-"), handle, micro.WithEndpointSubject(name)); err != nil {
 			return nil, errors.Join(fmt.Errorf("add the NATS endpoint %s: %w", name, err), s.Stop())
 		}
 	}
 	return s, nil
 }
 
-// Stop takes no more requests and waits until those in flight are answered.
+// Stop takes no more requests and waits until those in flight are answered;
+// those that wait for people are answered at once.
 func (s *Service) Stop() error {
 	err := s.service.Stop()
-	close(s.stopped)
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	s.stop()
 	s.workers.Wait()
+	s.waiting.Wait()
 	return err
 }
 
@@ -81,32 +116,71 @@ func (s *Service) work() {
 		select {
 		case job := <-s.jobs:
 			job()
-		case <-s.stopped:
+		case <-s.stopping.Done():
 			return
 		}
 	}
 }
 
-// take hands a request to a worker: the subscription calls it for one request
-// after another.
+// take hands a request to a worker, or to a goroutine of its own: the
+// subscription calls it for one request after another.
 func (s *Service) take(ctx context.Context, op operation, r micro.Request) {
 	if !answerable(r.Reply()) {
 		return
 	}
+	job := func() { s.answer(ctx, op, r) }
+	if op.waits {
+		if err := s.aside(job); err != nil {
+			s.fail(ctx, r.Reply(), err)
+		}
+		return
+	}
 	select {
-	case s.jobs <- func() { s.answer(ctx, op, r) }:
-	case <-s.stopped: // it was on its way when the subscription ended
-		s.fail(ctx, r.Reply(), &handlers.Unavailable{Public: "this node is shutting down; try again"})
+	case s.jobs <- job:
+	case <-s.stopping.Done():
+		s.fail(ctx, r.Reply(), errStopping)
 	default:
-		s.fail(ctx, r.Reply(), &handlers.Unavailable{Public: "this node has more requests than it can work on; try again"})
+		s.fail(ctx, r.Reply(), errBusy)
 	}
 }
 
+var (
+	// errStopping is for what was on its way when the subscription ended.
+	errStopping = &handlers.Unavailable{Public: "this node is shutting down; try again"}
+	errBusy     = &handlers.Unavailable{Public: "this node has more requests than it can work on; try again"}
+)
+
+// aside does a job in a goroutine of its own. There may be as many as workers.
+func (s *Service) aside(job func()) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.stopped:
+		return errStopping
+	case s.waits >= s.MostInFlight:
+		return errBusy
+	}
+	s.waits++
+	s.waiting.Go(func() {
+		defer func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.waits--
+		}()
+		job()
+	})
+	return nil
+}
+
 func (s *Service) answer(ctx context.Context, op operation, r micro.Request) {
-	caller, err := s.Desk.Admit(ctx, address, r.Headers().Get("Authorization"))
-	var body []byte
+	admit := s.Desk.Admit
+	if op.reads {
+		admit = s.Desk.AdmitReader
+	}
+	caller, err := admit(ctx, address, r.Headers().Get("Authorization"))
+	var reply *nats.Msg
 	if err == nil {
-		body, err = op(ctx, s.Desk, caller, r.Data())
+		reply, err = op.answer(ctx, s, caller, r.Data())
 	}
 	if err != nil {
 		s.fail(ctx, r.Reply(), err)
@@ -114,7 +188,8 @@ func (s *Service) answer(ctx context.Context, op operation, r micro.Request) {
 	}
 	// Not through the request: it notes a failed answer where the subscription
 	// reads it without a lock.
-	if err := s.Conn.Publish(r.Reply(), body); err != nil {
+	reply.Subject = r.Reply()
+	if err := s.Conn.PublishMsg(reply); err != nil {
 		s.Logs.WarnContext(ctx, "answer a request", slog.Any("error", err))
 	}
 }
@@ -150,31 +225,37 @@ func answerable(reply string) bool {
 	return strings.HasPrefix(reply, "_INBOX.") || strings.HasPrefix(reply, "_INBOX_") || strings.HasPrefix(reply, "_R_.")
 }
 
-func verify(ctx context.Context, d *handlers.Desk, c handlers.Caller, body []byte) ([]byte, error) {
-	r, err := d.VerifyFor(ctx, c, body)
+// encoded is a reply with a view.
+func encoded(view any, err error) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	return handlers.EncodePacket(nil, r)
+	body, err := handlers.Encode(view)
+	return &nats.Msg{Data: body}, err
 }
 
-func preview(ctx context.Context, d *handlers.Desk, c handlers.Caller, body []byte) ([]byte, error) {
-	view, err := d.PreviewFor(ctx, c, body)
+func verify(ctx context.Context, s *Service, c handlers.Caller, body []byte) (*nats.Msg, error) {
+	r, err := s.Desk.VerifyFor(ctx, c, body)
 	if err != nil {
 		return nil, err
 	}
-	return handlers.Encode(view)
+	packet, err := handlers.EncodePacket(nil, r)
+	reply := &nats.Msg{Data: packet}
+	if wait := handlers.RetryAfter(r, s.Desk.Verifier.Now()); wait != "" {
+		reply.Header = nats.Header{"Retry-After": []string{wait}}
+	}
+	return reply, err
 }
 
-func passport(ctx context.Context, d *handlers.Desk, c handlers.Caller, body []byte) ([]byte, error) {
+func preview(ctx context.Context, s *Service, c handlers.Caller, body []byte) (*nats.Msg, error) {
+	return encoded(s.Desk.PreviewFor(ctx, c, body))
+}
+
+func passport(ctx context.Context, s *Service, c handlers.Caller, body []byte) (*nats.Msg, error) {
 	if len(body) > 0 {
 		if err := handlers.Decode(body, &struct{}{}); err != nil {
 			return nil, err
 		}
 	}
-	view, err := d.PassportFor(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	return handlers.Encode(view)
+	return encoded(s.Desk.PassportFor(ctx, c))
 }

@@ -12,7 +12,7 @@ import (
 
 func appendAndLoad(ctx context.Context, t *testing.T, b *bench) {
 	l := b.open(t)
-	for _, s := range []domain.Stream{agent, account} {
+	for _, s := range []domain.Stream{agent, account, budget} {
 		var records []domain.Record
 		var receipts []domain.Receipt
 		for range 3 {
@@ -70,7 +70,7 @@ func guardIsLiteral(ctx context.Context, t *testing.T, b *bench) {
 	// Everything whose name could be taken for the agent's moves meanwhile.
 	in := []domain.Record{mine}
 	for _, s := range []domain.Stream{
-		other, account,
+		other, account, budget,
 		{Account: agent.Account, Agent: agent.Agent + "-"},
 		{Account: agent.Account, Agent: agent.Agent[:len(agent.Agent)-1]},
 		{Account: agent.Account, Agent: domain.AgentID(strings.ToUpper(string(agent.Agent)))},
@@ -105,6 +105,7 @@ func badIDsAreRefused(ctx context.Context, t *testing.T, b *bench) {
 			{Account: agent.Account, Agent: domain.AgentID(bad)},
 			{Account: domain.AccountID(bad), Agent: agent.Agent},
 			{Account: domain.AccountID(bad)},
+			{Account: domain.AccountID(bad), Budget: true},
 		} {
 			if _, err := l.Append(ctx, 0, b.event(s), ""); err == nil {
 				t.Errorf("append to %q: got no error", s)
@@ -124,8 +125,10 @@ func badIDsAreRefused(ctx context.Context, t *testing.T, b *bench) {
 	if found, err := scan(ctx, l, domain.Scan{Partition: partitionOf(l, agent), Agent: agent.Agent}); err == nil {
 		t.Errorf("scan an agent of no account: got %d records and no error", len(found))
 	}
-	if _, err := l.Append(ctx, 0, b.decision(account), ""); err == nil {
-		t.Error("append a decision of no agent: got no error")
+	for _, r := range []domain.Record{b.decision(account), b.spending(account)} {
+		if _, err := l.Append(ctx, 0, r, ""); err == nil {
+			t.Error("append a decision of no agent: got no error")
+		}
 	}
 	mustHold(ctx, t, l, agent, mine)
 }

@@ -28,14 +28,9 @@ func Check(records []domain.Recorded) error {
 		if last := newest[r.Stream()]; r.Last != last {
 			faults = append(faults, fmt.Errorf("%d was appended to %s at %d, which was at %d then", at.Seq, r.Stream(), r.Last, last))
 		}
-		if !isDecision(r) {
+		if r.Moves() {
 			newest[r.Stream()] = at.Seq
 		}
 	}
 	return errors.Join(faults...)
-}
-
-func isDecision(r domain.Recorded) bool {
-	_, ok := r.Event.(domain.DecisionMade)
-	return ok
 }

@@ -111,12 +111,12 @@ func followInOrder(ctx context.Context, t *testing.T, b *bench) {
 	put := func(r domain.Record) domain.Receipt { return mustPut(ctx, t, l, r) }
 	var want []domain.Receipt
 	for range 3 {
-		want = append(want, put(b.event(agent)), put(b.event(account)), put(b.event(other)))
+		want = append(want, put(b.event(agent)), put(b.event(account)), put(b.event(other)), put(b.event(budget)), put(b.spending(agent)))
 		put(b.decision(agent))
 	}
 	from := mustFollow(ctx, t, l, agent, 0)
 	from.mustSee(ctx, t, want...)
-	for _, s := range []domain.Stream{other, agent, account} {
+	for _, s := range []domain.Stream{other, agent, budget, account} {
 		put(b.decision(agent))
 		from.mustSee(ctx, t, put(b.event(s)))
 	}

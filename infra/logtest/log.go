@@ -13,8 +13,8 @@ import (
 type Log interface {
 	// Append stores r on condition that the newest event of r.Stream() is the
 	// one at sequence last (0: none). The guard is always that one literal
-	// subject. A decision is stored beside the stream and does not move it;
-	// every other event becomes the stream's newest.
+	// subject. A record that doesn't move its stream is stored beside it; every
+	// other one becomes the stream's newest event.
 	//
 	// dedupe, when not empty, names the append: while the log remembers it, a
 	// second append of the same name stores nothing and is answered with the
@@ -25,6 +25,17 @@ type Log interface {
 	// outcome is unknown. On success the record is as durable as the log's
 	// setting says.
 	Append(ctx context.Context, last uint64, r domain.Record, dedupe string) (domain.Receipt, error)
+
+	// AppendAll stores all records or none, in order and with nothing in
+	// between, each on condition that the newest event of its own stream is at
+	// its Last. They are of one account and of different streams. On success
+	// there is a receipt for each, or, for a repeat, one: dedupe, when not
+	// empty, names the first, and while the log remembers it, a second append
+	// of the name stores nothing and is answered with the receipt of the first,
+	// marked Duplicate.
+	//
+	// Errors are as for Append.
+	AppendAll(ctx context.Context, records []domain.Guarded, dedupe string) ([]domain.Receipt, error)
 
 	// Load reads the events of a stream after a sequence, in order and without
 	// a gap. It may miss the newest: what must be current is decided by Append.
@@ -38,9 +49,9 @@ type Log interface {
 	// Read reads the event at a position, or returns [domain.ErrNotRecorded].
 	Read(ctx context.Context, p domain.Position) (domain.Recorded, error)
 
-	// Follow calls apply with every event of every stream (not the decisions)
-	// of a partition after a sequence, at least once, those of one stream in
-	// order, one at a time, and goes on with new ones. An event that can't be
+	// Follow calls apply with every event of every stream (not what lies beside
+	// them) of a partition after a sequence, at least once, those of one stream
+	// in order, one at a time, and goes on with new ones. An event that can't be
 	// decoded comes as [*domain.Unreadable]. It reconnects by itself and returns
 	// when ctx ends or apply returns an error, with that error.
 	Follow(ctx context.Context, partition uint16, after uint64, apply func(domain.Recorded, error) error) error
@@ -50,8 +61,10 @@ type Log interface {
 
 	// Scan calls yield with the stored records that match, oldest first, and
 	// returns when it has seen the last one there was when it began, or, with
-	// Live, when ctx ends. A record that can't be decoded comes as
-	// [*domain.Unreadable]. An error of yield ends it and is returned.
+	// Live, when ctx ends. With an account, what matches are its decisions,
+	// whether or not they moved their agents. A record that can't be decoded,
+	// and may be one that matches, comes as [*domain.Unreadable]. An error of
+	// yield ends it and is returned.
 	Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorded, error) error) error
 
 	// SeqAt is the sequence of the oldest record that the log stored at or

@@ -56,6 +56,17 @@ func (l *lossy) Append(ctx context.Context, last uint64, r domain.Record, dedupe
 	return receipt, err
 }
 
+func (l *lossy) AppendAll(ctx context.Context, records []domain.Guarded, dedupe string) ([]domain.Receipt, error) {
+	if l.fate == notWritten && l.lose(records[0].ID) {
+		return nil, errLost
+	}
+	receipts, err := l.Log.AppendAll(ctx, records, dedupe)
+	if err == nil && l.fate == written && l.lose(records[0].ID) {
+		return nil, errLost
+	}
+	return receipts, err
+}
+
 // lose reports whether the record's attempt is the one to be lost.
 func (l *lossy) lose(id domain.EventID) bool {
 	l.mu.Lock()

@@ -14,7 +14,10 @@ import (
 func readAtPosition(ctx context.Context, t *testing.T, b *bench) {
 	l := b.open(t)
 	var last uint64
-	for _, r := range []domain.Record{b.event(agent), b.decision(agent), b.event(agent), b.event(account), b.decision(agent)} {
+	for _, r := range []domain.Record{
+		b.event(agent), b.decision(agent), b.event(agent), b.event(account), b.decision(agent),
+		b.spending(agent), b.event(budget), b.decision(agent),
+	} {
 		receipt := mustPut(ctx, t, l, r)
 		got, err := l.Read(ctx, receipt.Position)
 		if err != nil {
@@ -24,13 +27,13 @@ func readAtPosition(ctx context.Context, t *testing.T, b *bench) {
 		if got.Position != receipt.Position || got.LoggedAt.IsZero() {
 			t.Errorf("got %+v stored at %s, want %+v and a time", got.Position, got.LoggedAt, receipt.Position)
 		}
-		if r.Agent == "" {
+		if r.Stream() != agent {
 			continue
 		}
 		if got.Last != last {
 			t.Errorf("%s: got last %d, want %d", r.ID, got.Last, last)
 		}
-		if !isDecision(got) {
+		if got.Moves() {
 			last = receipt.Position.Seq
 		}
 	}
@@ -83,7 +86,8 @@ func unreadableIsNamed(ctx context.Context, t *testing.T, b *bench) {
 		{"not a record", "\x00\xff", nil},
 		{"nothing", "", nil},
 		{"an event of another stream", stored(b.event(other)), nil},
-		{"a decision among events", stored(b.decision(agent)), nil},
+		{"a decision that changes nothing among events", stored(b.decision(agent)), nil},
+		{"a charge of the account's", stored(b.event(budget)), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := b.open(t)
@@ -122,6 +126,24 @@ func unreadableIsNamed(ctx context.Context, t *testing.T, b *bench) {
 				t.Errorf("scan: %v", err)
 			}
 			sameSeqs(t, found, before, after, decided)
+
+			// It may be a decision, so it is not left out of them.
+			for _, q := range []domain.Scan{{Account: agent.Account}, {Account: agent.Account, Agent: agent.Agent}} {
+				q.Partition, found = at.Partition, nil
+				times := 0
+				err := l.Scan(ctx, q, func(r domain.Recorded, err error) error {
+					if err != nil {
+						times++
+						return named(err)
+					}
+					found = append(found, r)
+					return nil
+				})
+				if err != nil || times != 1 {
+					t.Errorf("scan the decisions: got error %v, and %d named, want 1", err, times)
+				}
+				sameSeqs(t, found, decided)
+			}
 
 			from := mustFollow(ctx, t, l, agent, 0)
 			from.mustSee(ctx, t, before)

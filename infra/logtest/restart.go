@@ -10,7 +10,7 @@ import (
 
 func sameAfterRestart(ctx context.Context, t *testing.T, b *bench) {
 	old := b.open(t)
-	in := []domain.Record{b.event(agent), b.decision(agent), b.event(account), b.event(agent)}
+	in := []domain.Record{b.event(agent), b.decision(agent), b.event(account), b.spending(agent)}
 	var receipts []domain.Receipt
 	for _, r := range in {
 		receipts = append(receipts, mustPut(ctx, t, old, r))
@@ -51,13 +51,13 @@ func twoNodes(ctx context.Context, t *testing.T, b *bench) {
 	lists := make([][]domain.Record, 4)
 	for i := range lists {
 		for range 3 {
-			lists[i] = append(lists[i], b.event(agent), b.decision(agent))
+			lists[i] = append(lists[i], b.event(agent), b.decision(agent), b.spending(agent))
 		}
 	}
 	all := race(ctx, t, lists, one, two)
 	records := mustHold(ctx, t, one, agent, all...)
 	var chain []domain.Receipt
-	for _, r := range slices.DeleteFunc(slices.Clone(records), isDecision) {
+	for _, r := range slices.DeleteFunc(slices.Clone(records), func(r domain.Recorded) bool { return !r.Moves() }) {
 		chain = append(chain, domain.Receipt{Position: r.Position})
 	}
 	for _, l := range []Log{one, two} {

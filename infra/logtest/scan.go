@@ -17,7 +17,7 @@ func scanEverything(ctx context.Context, t *testing.T, b *bench) {
 	var in []domain.Record
 	var receipts []domain.Receipt
 	for range 3 {
-		for _, r := range []domain.Record{b.event(agent), b.decision(agent), b.event(account), b.decision(other)} {
+		for _, r := range []domain.Record{b.event(agent), b.decision(agent), b.event(account), b.decision(other), b.event(budget), b.spending(agent)} {
 			in = append(in, r)
 			receipts = append(receipts, mustPut(ctx, t, l, r))
 		}
@@ -35,8 +35,11 @@ func scanBounds(ctx context.Context, t *testing.T, b *bench) {
 	var all []domain.Receipt
 	for i := range 6 {
 		r := b.decision(agent)
-		if i%3 == 0 {
+		switch {
+		case i%3 == 0:
 			r = b.event(agent)
+		case i%2 == 0:
+			r = b.spending(agent)
 		}
 		all = append(all, mustPut(ctx, t, l, r))
 	}
@@ -77,21 +80,27 @@ func scanAccount(ctx context.Context, t *testing.T, b *bench) {
 	one := put(b.decision(agent))
 	two := put(b.decision(other))
 	put(b.event(account))
-	three := put(b.decision(agent))
-	// What follows is of others: a scan must end all the same.
+	three := put(b.spending(agent))
+	put(b.event(budget))
+	four := put(b.decision(agent))
+	// What follows is no decision, or of others: a scan must end all the same.
 	stranger := neighbour(l)
 	put(b.event(stranger))
 	theirs := put(b.decision(stranger))
+	put(b.event(agent))
 	put(b.event(other))
+	undecided := domain.Stream{Account: agent.Account, Agent: "agent_c"}
+	put(b.event(undecided))
 
 	q := func(s domain.Stream) domain.Scan {
 		return domain.Scan{Partition: partitionOf(l, agent), Account: s.Account, Agent: s.Agent}
 	}
-	sameSeqs(t, mustScan(ctx, t, l, q(account)), one, two, three)
-	sameSeqs(t, mustScan(ctx, t, l, q(agent)), one, three)
+	sameSeqs(t, mustScan(ctx, t, l, q(account)), one, two, three, four)
+	sameSeqs(t, mustScan(ctx, t, l, q(agent)), one, three, four)
 	sameSeqs(t, mustScan(ctx, t, l, q(other)), two)
 	sameSeqs(t, mustScan(ctx, t, l, q(stranger)), theirs)
-	sameSeqs(t, mustScan(ctx, t, l, q(domain.Stream{Account: agent.Account, Agent: "agent_c"})))
+	sameSeqs(t, mustScan(ctx, t, l, q(undecided)))
+	sameSeqs(t, mustScan(ctx, t, l, q(domain.Stream{Account: agent.Account, Agent: "agent_d"})))
 	sameSeqs(t, mustScan(ctx, t, l, q(domain.Stream{Account: "acct_none"})))
 }
 
@@ -116,7 +125,7 @@ func scanLive(ctx context.Context, t *testing.T, b *bench) {
 				}
 			})
 		}()
-		for _, want := range []domain.Receipt{first, mustPut(ctx, t, l, b.decision(agent)), mustPut(ctx, t, l, b.decision(agent))} {
+		for _, want := range []domain.Receipt{first, mustPut(ctx, t, l, b.spending(agent)), mustPut(ctx, t, l, b.decision(agent))} {
 			if h := mustTake(ctx, t, out); h.err != nil || h.record.Position != want.Position {
 				t.Errorf("live scan: got %+v and error %v, want %+v", h.record.Position, h.err, want.Position)
 			}

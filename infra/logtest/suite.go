@@ -82,6 +82,16 @@ var cases = []testCase{
 	{name: "a name is one for all streams of an account", run: nameAcrossStreams},
 	{name: "no name is no duplicate", run: noName},
 	{name: "a name is known when the stream has moved", run: nameAfterMove},
+	{name: "a decision that changes something moves its stream", run: someDecisionsMove, unsure: true},
+	{name: "the budget of an account is a stream of its own", run: budgetsAreApart},
+	{name: "records are appended all or none", run: allOrNone},
+	{name: "records that don't belong together are refused", run: allMustBelongTogether},
+	{name: "a name is one for records that are appended together", run: namedTogether},
+	{name: "a name of several records is stored once", run: nameTogetherOnce, unsure: true},
+	{name: "one append of several records wins each version", run: oneOfAllWins},
+	{name: "records land together among single ones", run: batchesAgainstSingles, unsure: true},
+	{name: "many callers append records together", run: manyTogether},
+	{name: "an append of several records that was given up is found out", run: allGivenUp},
 	{name: "what was read settles", run: settles, unsure: true},
 	{name: "a record is read at its position", run: readAtPosition, unsure: true},
 	{name: "no record is read where there is none", run: readNothing},
@@ -103,6 +113,8 @@ var cases = []testCase{
 	{name: "what can't be read is named", run: unreadableIsNamed, injects: true},
 	{name: "a log is the same after a restart", run: sameAfterRestart, unsure: true, restarts: true},
 	{name: "a name is known after a restart", run: nameAfterRestart, restarts: true},
+	{name: "records that were appended together are after a restart", run: togetherAfterRestart, restarts: true},
+	{name: "two nodes append records together", run: twoNodesSpend, unsure: true, joins: true},
 	{name: "two nodes write one chain", run: twoNodes, unsure: true, joins: true},
 	{name: "two nodes find the same log", run: sameForBoth, joins: true},
 }
@@ -118,11 +130,12 @@ func (b *bench) open(t *testing.T) Log           { return b.lose(b.maker.Open(t)
 func (b *bench) join(t *testing.T, l Log) Log    { return b.lose(b.maker.Join(t, sure(l))) }
 func (b *bench) restart(t *testing.T, l Log) Log { return b.lose(b.maker.Restart(t, sure(l))) }
 
-// Two agents of one account, and the account itself.
+// Two agents of one account, the account itself, and what its agents spend.
 var (
 	agent   = domain.Stream{Account: "acct_a", Agent: "agent_a"}
 	other   = domain.Stream{Account: "acct_a", Agent: "agent_b"}
 	account = domain.Stream{Account: "acct_a"}
+	budget  = domain.Stream{Account: "acct_a", Budget: true}
 )
 
 // partitionOf is where a stream lies.
@@ -143,15 +156,28 @@ func neighbour(l Log) domain.Stream {
 // event is a new event of a stream.
 func (b *bench) event(s domain.Stream) domain.Record {
 	r := b.record(s)
-	if s.Agent == "" {
+	switch {
+	case s.Budget:
+		r.Agent = agent.Agent // which spent
+		r.Event = domain.BudgetCharged{RequestID: domain.RequestID("req_" + string(r.ID)), Amount: "1.00", Currency: "USD"}
+	case s.Agent == "":
 		r.Event = domain.AccountSettingsChanged{Name: "name of " + string(r.ID), Currency: "USD"}
-	} else {
+	default:
 		r.Event = domain.AgentDisabled{Reason: "because of <" + string(r.ID) + ">"}
 	}
 	return r
 }
 
-// decision is a new decision of an agent.
+// spending is a new decision of an agent that changes what it may do next.
+func (b *bench) spending(s domain.Stream) domain.Record {
+	r := b.decision(s)
+	d := r.Event.(domain.DecisionMade)
+	d.Outcome, d.ReasonCode, d.Reason, d.Spends = domain.OutcomeAllowed, "ALLOWED", "it is allowed", true
+	r.Event = d
+	return r
+}
+
+// decision is a new decision of an agent that changes nothing.
 func (b *bench) decision(s domain.Stream) domain.Record {
 	r := b.record(s)
 	r.Event = domain.DecisionMade{

@@ -21,7 +21,8 @@ type faults struct {
 }
 
 // BeforeAppend makes each append call fail before it writes. An error of fail
-// is returned, and nothing is written. Nil ends it.
+// is returned, and nothing is written. Of records that are appended together,
+// fail is called with the first. Nil ends it.
 func (l *Log) BeforeAppend(fail func(domain.Record) error) {
 	l.faults.set(func(f *faults) { f.beforeAppend = fail })
 }

@@ -6,8 +6,10 @@ package memlog
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -25,7 +27,8 @@ type Config struct {
 	DedupeWindow time.Duration
 	// Replicated answers an append that repeats an earlier one with its receipt
 	// even when the stream has moved since. Without it the guard is looked at
-	// first, as a log on a single server does.
+	// first, as a log on a single server does, unless several records are
+	// appended together.
 	Replicated bool
 	// Epoch is the epoch of every position, random if 0.
 	Epoch uint32
@@ -89,44 +92,85 @@ func (d *data) now() time.Time {
 
 // Append stores r if the newest event of its stream is at last.
 func (l *Log) Append(ctx context.Context, last uint64, r domain.Record, dedupe string) (domain.Receipt, error) {
-	class, err := classOf(r)
+	receipts, err := l.AppendAll(ctx, []domain.Guarded{{Record: r, Last: last}}, dedupe)
 	if err != nil {
 		return domain.Receipt{}, err
 	}
-	raw, err := r.Append(nil)
+	return receipts[0], nil
+}
+
+// AppendAll stores all records or none, each if the newest event of its stream
+// is at its Last. The faults are those of the first one.
+func (l *Log) AppendAll(ctx context.Context, records []domain.Guarded, dedupe string) ([]domain.Receipt, error) {
+	entries, err := entriesOf(records)
 	if err != nil {
-		return domain.Receipt{}, err
+		return nil, err
 	}
-	if err := l.faults.before(ctx, r); err != nil {
-		return domain.Receipt{}, err
+	first := records[0].Record
+	if err := l.faults.before(ctx, first); err != nil {
+		return nil, err
 	}
-	p := l.data.partitions[domain.PartitionOf(r.Account, l.Partitions())]
-	receipt, err := p.append(l.data, entry{stream: r.Stream(), class: class, last: last, raw: raw}, dedupe)
+	p := l.data.partitions[domain.PartitionOf(first.Account, l.Partitions())]
+	receipts, err := p.append(l.data, entries, dedupe)
 	if err != nil {
-		return domain.Receipt{}, err
+		return nil, err
 	}
-	if err := l.faults.after(ctx, r); err != nil {
-		return domain.Receipt{}, err
+	if err := l.faults.after(ctx, first); err != nil {
+		return nil, err
 	}
-	return receipt, nil
+	return receipts, nil
+}
+
+// entriesOf is what is stored of records that may be stored together.
+func entriesOf(records []domain.Guarded) ([]entry, error) {
+	if len(records) == 0 {
+		return nil, errors.New("there is no record to append")
+	}
+	entries := make([]entry, len(records))
+	for i, r := range records {
+		e := entry{stream: r.Stream(), last: r.Last}
+		var err error
+		if e.class, err = classOf(r.Record); err != nil {
+			return nil, err
+		}
+		if r.Account != records[0].Account {
+			return nil, fmt.Errorf("record %s is of another account than %s", r.ID, records[0].ID)
+		}
+		if slices.ContainsFunc(entries[:i], func(o entry) bool { return o.stream == e.stream }) {
+			return nil, fmt.Errorf("record %s is the second one of %s", r.ID, e.stream)
+		}
+		if e.raw, err = r.Append(nil); err != nil {
+			return nil, err
+		}
+		entries[i] = e
+	}
+	return entries, nil
 }
 
 // classOf is where r is put. What could not be a subject of the real log is refused.
 func classOf(r domain.Record) (class, error) {
+	if r.Event == nil {
+		return 0, fmt.Errorf("record %s has no event", r.ID)
+	}
 	if err := checkStream(r.Stream()); err != nil {
 		return 0, err
 	}
-	if _, ok := r.Event.(domain.DecisionMade); !ok {
-		return event, nil
-	}
-	if r.Agent == "" {
+	if isDecision(r) && r.Agent == "" {
 		return 0, fmt.Errorf("decision %s is of no agent", r.ID)
+	}
+	if r.Moves() {
+		return event, nil
 	}
 	return decision, nil
 }
 
+func isDecision(r domain.Record) bool {
+	_, ok := r.Event.(domain.DecisionMade)
+	return ok
+}
+
 func checkStream(s domain.Stream) error {
-	if !domain.ValidID(string(s.Account)) || s.Agent != "" && !domain.ValidID(string(s.Agent)) {
+	if !domain.ValidID(string(s.Account)) || s.Agent != "" && (s.Budget || !domain.ValidID(string(s.Agent))) {
 		return fmt.Errorf("%q is not a stream", s)
 	}
 	return nil
@@ -197,18 +241,24 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 		if !matches(q, e) {
 			continue
 		}
-		if err := yield(p.decode(seq, e)); err != nil {
+		r, err := p.decode(seq, e)
+		if q.Account != "" && err == nil && !isDecision(r.Record) {
+			continue
+		}
+		if err := yield(r, err); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// matches reports whether a scan reads an entry. One for decisions reads all
+// there is of the agents, and leaves out what turns out to be something else.
 func matches(q domain.Scan, e entry) bool {
 	if q.Account == "" {
 		return true
 	}
-	return e.class == decision && e.stream.Account == q.Account && (q.Agent == "" || e.stream.Agent == q.Agent)
+	return e.stream.Account == q.Account && e.stream.Agent != "" && (q.Agent == "" || e.stream.Agent == q.Agent)
 }
 
 // SeqAt is the sequence of the oldest record stored at or after t.

@@ -15,7 +15,7 @@ type class uint8
 
 const (
 	event    class = iota // moves it
-	decision              // is guarded by it
+	decision              // is guarded by it, and changes nothing
 )
 
 // entry is a stored record. It holds the bytes, so that what is read was really
@@ -53,26 +53,31 @@ func newPartition(index uint16, epoch uint32) *partition {
 	}
 }
 
-// append stores e, unless its stream has moved or the append was done already.
-func (p *partition) append(d *data, e entry, name string) (domain.Receipt, error) {
+// append stores all entries, unless a stream has moved or the append was done
+// already.
+func (p *partition) append(d *data, entries []entry, name string) ([]domain.Receipt, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e.at = d.now() // under the lock, so that the log's time runs with its sequence
-	moved := e.last != newest(p.streams[e.stream])
-	if moved && !d.config.Replicated {
-		return domain.Receipt{}, domain.ErrMoved
+	at := d.now() // under the lock, so that the log's time runs with its sequence
+	moved := slices.ContainsFunc(entries, func(e entry) bool { return e.last != newest(p.streams[e.stream]) })
+	if moved && len(entries) == 1 && !d.config.Replicated {
+		return nil, domain.ErrMoved
 	}
-	if seq, ok := p.names[name]; ok && e.at.Sub(p.entries[seq-1].at) < d.config.DedupeWindow {
-		return domain.Receipt{Position: p.position(seq), Duplicate: true}, nil
+	if seq, ok := p.names[name]; ok && at.Sub(p.entries[seq-1].at) < d.config.DedupeWindow {
+		return []domain.Receipt{{Position: p.position(seq), Duplicate: true}}, nil
 	}
 	if moved {
-		return domain.Receipt{}, domain.ErrMoved
+		return nil, domain.ErrMoved
 	}
-	seq := p.add(e)
+	receipts := make([]domain.Receipt, len(entries))
+	for i, e := range entries {
+		e.at = at
+		receipts[i].Position = p.position(p.add(e))
+	}
 	if name != "" {
-		p.names[name] = seq
+		p.names[name] = receipts[0].Position.Seq
 	}
-	return domain.Receipt{Position: p.position(seq)}, nil
+	return receipts, nil
 }
 
 // add stores e and wakes whoever waits for it. The caller holds mu.

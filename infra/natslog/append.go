@@ -34,50 +34,59 @@ const duplicateInFlight jetstream.ErrorCode = 10158
 // uses it better by looking what became of it.
 const ackTimeout = 3 * time.Second
 
+// errReadOnly is an append to a log that was opened to be read.
+var errReadOnly = errors.New("the log was opened to be read only")
+
 // Append stores r if the newest event of its stream is at last, otherwise it
 // returns [domain.ErrMoved]. A dedupe that is not empty names the append: while
 // the name is remembered, a second one stores nothing and gets the first one's
 // receipt. After any other error the outcome is unknown.
 func (l *Log) Append(ctx context.Context, last uint64, r domain.Record, dedupe string) (domain.Receipt, error) {
 	if l.readOnly {
-		return domain.Receipt{}, errors.New("append: the log was opened to be read only")
+		return domain.Receipt{}, fmt.Errorf("append: %w", errReadOnly)
 	}
 	p := l.partitions[domain.PartitionOf(r.Account, len(l.partitions))]
-	guard, subject, id, err := p.place(r)
+	at, err := p.place(r, last, dedupe)
 	if err != nil {
 		return domain.Receipt{}, fmt.Errorf("append: %w", err)
 	}
-	receipt, err := l.append(ctx, p, r, placed{guard: guard, subject: subject, id: id, last: last, name: dedupe})
+	receipt, err := l.append(ctx, p, r, at)
 	if err != nil && !errors.Is(err, domain.ErrMoved) {
-		return domain.Receipt{}, fmt.Errorf("append to %s: %w", subject, err)
+		return domain.Receipt{}, fmt.Errorf("append to %s: %w", at.subject, err)
 	}
 	return receipt, err
 }
 
-// place says where a record goes, what guards it and what it is called.
-func (s subjects) place(r domain.Record) (guard, subject, id string, err error) {
-	if guard, err = s.state(r.Stream()); err != nil {
-		return "", "", "", err
-	}
-	if r.Event == nil {
-		return "", "", "", fmt.Errorf("record %s has no event", r.ID)
-	}
-	d, isDecision := r.Event.(domain.DecisionMade)
-	if !isDecision {
-		return guard, guard, string(r.ID), nil
-	}
-	if r.Agent == "" {
-		return "", "", "", fmt.Errorf("decision %s is of no agent", r.ID)
-	}
-	subject, err = s.decision(r.Stream())
-	return guard, subject, string(d.RequestID), err
-}
-
-// placed is what an append needs besides the record.
+// placed is what an append needs besides the record: where it goes, what guards
+// it at which sequence, and what it is called.
 type placed struct {
 	guard, subject, id string
 	last               uint64
 	name               string // or empty
+}
+
+func (s subjects) place(r domain.Record, last uint64, name string) (placed, error) {
+	at := placed{last: last, name: name, id: string(r.ID)}
+	if r.Event == nil {
+		return placed{}, fmt.Errorf("record %s has no event", r.ID)
+	}
+	of := r.Stream()
+	var err error
+	if at.guard, err = s.state(of); err != nil {
+		return placed{}, err
+	}
+	at.subject = at.guard
+	d, isDecision := r.Event.(domain.DecisionMade)
+	if !isDecision {
+		return at, nil
+	}
+	if at.id = string(d.RequestID); r.Agent == "" {
+		return placed{}, fmt.Errorf("decision %s is of no agent", r.ID)
+	}
+	if !d.Moves() {
+		at.subject, err = s.decision(of)
+	}
+	return at, err
 }
 
 func (l *Log) append(ctx context.Context, p *partition, r domain.Record, at placed) (domain.Receipt, error) {
@@ -138,14 +147,16 @@ type message struct {
 	values [5]string
 }
 
-var messages = sync.Pool{New: func() any {
+var messages = sync.Pool{New: func() any { return newMessage() }}
+
+func newMessage() *message {
 	m := &message{}
 	m.Header = make(nats.Header, len(m.values))
 	for i, key := range [...]string{headerKind, headerID, headerLast, headerGuard} {
 		m.Header[key] = m.values[i : i+1]
 	}
 	return m
-}}
+}
 
 func (m *message) write(r domain.Record, at placed) (err error) {
 	m.Subject = at.subject
@@ -159,10 +170,13 @@ func (m *message) write(r domain.Record, at placed) (err error) {
 	return err
 }
 
-// ack is how the server answers an append.
+// ack is how the server answers an append. Batch and Count are of a batch, whose
+// last sequence Seq is.
 type ack struct {
 	Seq       uint64              `json:"seq"`
 	Duplicate bool                `json:"duplicate"`
+	Batch     string              `json:"batch"`
+	Count     int                 `json:"count"`
 	Error     *jetstream.APIError `json:"error"`
 }
 
@@ -190,10 +204,12 @@ func (p *partition) parseAck(b []byte) (ack, error) {
 
 // refused turns the server's refusal into ours. A stream says that it has moved
 // in two ways: that the newest message is another one, and, if it is
-// replicated, that it doesn't know because another append is in flight.
+// replicated, that it doesn't know because another append is in flight. A batch
+// that is not whole says nothing about the stream, but it wasn't written either.
 func refused(err *jetstream.APIError) error {
 	switch err.ErrorCode {
-	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant, duplicateInFlight:
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant, duplicateInFlight,
+		batchIncomplete, tooManyBatches:
 		return domain.ErrMoved
 	}
 	return err

@@ -40,6 +40,48 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkAppendAll has callers append decisions that spend, each for two
+// agents of its own.
+func BenchmarkAppendAll(b *testing.B) {
+	for _, d := range []embedded.Durability{embedded.OS, embedded.Fsync} {
+		for _, callers := range []int{1, 16, 64} {
+			b.Run(fmt.Sprintf("%s/callers=%d", d, callers), func(b *testing.B) {
+				l := mustRun(b, node{config: embedded.Config{Dir: b.TempDir(), Durability: d}, partitions: 1})
+				b.ReportAllocs()
+				b.ResetTimer()
+				var wg sync.WaitGroup
+				var made, waited atomic.Int64
+				for caller := range callers {
+					wg.Go(func() {
+						pair := []domain.Guarded{
+							{Record: decided(domain.AgentID(fmt.Sprintf("agent_%d", caller)))},
+							{Record: decided(domain.AgentID(fmt.Sprintf("agent_%d_x", caller)))},
+						}
+						for i := range pair {
+							decision := pair[i].Event.(domain.DecisionMade)
+							decision.Spends = true
+							pair[i].Event = decision
+						}
+						for i := made.Add(1); i <= int64(b.N); i = made.Add(1) {
+							begun := time.Now()
+							receipts, err := l.AppendAll(b.Context(), pair, fmt.Sprintf("name_%d", i))
+							if err != nil {
+								b.Error(err)
+								return
+							}
+							waited.Add(int64(time.Since(begun)))
+							pair[0].Last, pair[1].Last = receipts[0].Position.Seq, receipts[1].Position.Seq
+						}
+					})
+				}
+				wg.Wait()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "batches/s")
+				b.ReportMetric(float64(waited.Load())/float64(b.N)/1e6, "ms/batch")
+			})
+		}
+	}
+}
+
 // decided is a decision as they usually are.
 func decided(agent domain.AgentID) domain.Record {
 	return domain.Record{
@@ -112,4 +154,36 @@ func fill(b *testing.B, l *running, agents, events, decisions int) {
 		})
 	}
 	wg.Wait()
+}
+
+// BenchmarkScan reads decisions back: all of an account, all of one agent, and
+// the newest of each, as a page is made.
+func BenchmarkScan(b *testing.B) {
+	const stored = 200_000
+	for _, c := range []struct{ agents, decisions int }{{1000, 9}, {20_000, 1}} {
+		l := mustRun(b, node{config: embedded.Config{Dir: b.TempDir(), Durability: embedded.OS, Listen: "127.0.0.1:0"}, partitions: 1})
+		fill(b, l, c.agents, stored/(1+c.decisions), c.decisions)
+		for name, q := range map[string]domain.Scan{
+			"account":          {Account: "acct_a"},
+			"agent":            {Account: "acct_a", Agent: "agent_64"},
+			"page of account":  {Account: "acct_a", From: stored - 512, Through: stored},
+			"page of agent":    {Account: "acct_a", Agent: "agent_64", From: stored - 32_768, Through: stored},
+			"middle of agent":  {Account: "acct_a", Agent: "agent_64", From: stored / 2, Through: stored/2 + 1000},
+			"nothing of agent": {Account: "acct_a", Agent: "agent_none", From: stored / 2, Through: stored/2 + 1000},
+		} {
+			b.Run(fmt.Sprintf("agents=%d/decisions=%d/%s", c.agents, c.decisions, name), func(b *testing.B) {
+				seen := 0
+				for b.Loop() {
+					err := l.Scan(b.Context(), q, func(_ domain.Recorded, err error) error {
+						seen++
+						return err
+					})
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(seen)/float64(b.N), "decisions")
+			})
+		}
+	}
 }

@@ -94,6 +94,8 @@ func TestCluster(t *testing.T) {
 	t.Run("suite", func(t *testing.T) {
 		logtest.Maker{Open: r.open, Join: r.join, Restart: r.join}.Run(t)
 	})
+	t.Run("a batch is abandoned", func(t *testing.T) { abandons(t, r.open(t), r.cluster.Connect(t)) })
+	t.Run("a name is asked for", func(t *testing.T) { asksForNames(t, r.open(t), r.cluster.Connect(t)) })
 	t.Run("the leader stops", func(t *testing.T) { leaderStops(t, r) })
 	t.Run("two processes", func(t *testing.T) { twoProcesses(t, r) })
 }
@@ -113,6 +115,15 @@ func (w writer) record(i int) domain.Record {
 		r.Event = domain.DecisionMade{RequestID: domain.RequestID("req_" + string(r.ID)), Outcome: domain.OutcomeDenied}
 	}
 	return r
+}
+
+// pair is a decision that spends, and its charge.
+func (w writer) pair(i int) []domain.Record {
+	decision, charge := w.record(i), w.record(i)
+	request := domain.RequestID("req_" + string(decision.ID))
+	decision.Event = domain.DecisionMade{RequestID: request, Outcome: domain.OutcomeAllowed, Spends: true}
+	charge.ID, charge.Event = decision.ID+"_charge", domain.BudgetCharged{RequestID: request}
+	return []domain.Record{decision, charge}
 }
 
 // leaderStops has several writers, and followers of both nodes, go on while the
@@ -154,13 +165,18 @@ func leaderStops(t *testing.T, r *replicated) {
 		l := nodes[n/2%len(nodes)]
 		writing.Go(func() {
 			for i := range each {
-				record := w.record(i)
-				receipt, err := logtest.Put(ctx, l, record)
+				records := []domain.Record{w.record(i)}
+				if i%3 == 0 {
+					records = w.pair(i)
+				}
+				receipts, err := logtest.PutAll(ctx, l, records...)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				acked.Store(record.ID, receipt.Position)
+				for j, r := range receipts {
+					acked.Store(records[j].ID, r.Position)
+				}
 				if count.Add(1) == writers*each/4 {
 					close(middle)
 				}
@@ -188,10 +204,13 @@ func leaderStops(t *testing.T, r *replicated) {
 	if err := logtest.Check(records); err != nil {
 		t.Error(err)
 	}
-	if len(records) != writers*each {
-		t.Errorf("got %d records, want %d", len(records), writers*each)
+	if want := writers * (each + each/3); len(records) != want {
+		t.Errorf("got %d records, want %d", len(records), want)
 	}
-	for _, r := range records {
+	for i, r := range records {
+		if d, is := r.Event.(domain.DecisionMade); is && d.Spends && (i+1 == len(records) || records[i+1].ID != r.ID+"_charge") {
+			t.Errorf("%s is there without its charge", r.ID)
+		}
 		if at, ok := acked.LoadAndDelete(r.ID); !ok || at != r.Position {
 			t.Errorf("%s is at %+v, was acknowledged at %+v", r.ID, r.Position, at)
 		}
@@ -206,7 +225,7 @@ func leaderStops(t *testing.T, r *replicated) {
 	}
 	unfollow()
 	wg.Wait()
-	events := slices.DeleteFunc(records, func(r domain.Recorded) bool { return r.Event.Kind() == domain.KindDecisionMade })
+	events := slices.DeleteFunc(records, func(r domain.Recorded) bool { return !r.Moves() })
 	for i, seen := range followed {
 		slices.SortFunc(seen, func(a, b domain.Recorded) int { return cmp.Compare(a.Position.Seq, b.Position.Seq) })
 		if !slices.EqualFunc(seen, events, func(a, b domain.Recorded) bool { return a.Position == b.Position && a.ID == b.ID }) {

@@ -129,13 +129,14 @@ func TestAServerThatIsGoneIsAnError(t *testing.T) {
 
 	begun := time.Now()
 	_, appendErr := l.Append(t.Context(), 0, decided(agent.Agent), "")
+	_, batchErr := l.AppendAll(t.Context(), onNothing(spent(agent.Agent, 1)), "")
 	_, loadErr := l.Load(t.Context(), agent, 0)
 	_, readErr := l.Read(t.Context(), domain.Position{Epoch: l.Epoch(0), Seq: 1})
 	_, statusErr := l.Status(t.Context(), 0)
 	_, seqErr := l.SeqAt(t.Context(), 0, time.Now())
 	scanErr := l.Scan(t.Context(), domain.Scan{}, func(domain.Recorded, error) error { return nil })
 	for name, err := range map[string]error{
-		"append": appendErr, "load": loadErr, "read": readErr, "status": statusErr, "seq at": seqErr, "scan": scanErr,
+		"append": appendErr, "append all": batchErr, "load": loadErr, "read": readErr, "status": statusErr, "seq at": seqErr, "scan": scanErr,
 	} {
 		if !errors.Is(err, nats.ErrDisconnected) {
 			t.Errorf("%s: got %v, want %v", name, err, nats.ErrDisconnected)

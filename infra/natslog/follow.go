@@ -25,7 +25,7 @@ func (l *Log) Follow(ctx context.Context, partition uint16, after uint64, apply 
 	all := p.followers.add(after, p.states())
 	defer p.followers.remove(all)
 	if head := l.dense(ctx, p, after); head > 0 {
-		if err := l.catchUp(ctx, p, all, section{from: after + 1, skip: p.decisions}, head, apply); err != nil {
+		if err := l.catchUp(ctx, p, all, section{from: after + 1, keep: keepEvents}, head, apply); err != nil {
 			return err
 		}
 	}

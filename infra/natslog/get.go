@@ -191,7 +191,7 @@ func (l *Log) ask(ctx context.Context, p *partition, q question) (*jetstream.Raw
 
 // decode makes a record of a message. What it can't read it names.
 func (p *partition) decode(subject string, h nats.Header, data []byte, seq uint64, at time.Time) (domain.Recorded, error) {
-	of, decision, ok := p.parse(subject)
+	of, moves, ok := p.parse(subject)
 	unreadable := func(err error) (domain.Recorded, error) {
 		return domain.Recorded{}, &domain.Unreadable{Stream: of, Position: p.position(seq), Err: err}
 	}
@@ -202,7 +202,7 @@ func (p *partition) decode(subject string, h nats.Header, data []byte, seq uint6
 	if err != nil {
 		return unreadable(err)
 	}
-	if _, is := r.Event.(domain.DecisionMade); r.Stream() != of || is != decision {
+	if r.Stream() != of || r.Moves() != moves || of.Agent == "" && r.Event.Kind() == domain.KindDecisionMade {
 		return unreadable(fmt.Errorf("a %s of %s was stored on %s", r.Event.Kind(), r.Stream(), subject))
 	}
 	last, err := lastOf(h)

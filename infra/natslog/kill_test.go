@@ -70,10 +70,15 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 	for id, at := range acked {
 		t.Errorf("%s was acknowledged at %d and is lost", id, at)
 	}
+	for i, r := range records {
+		if r.Event.Kind() == domain.KindDecisionMade && (i+1 == len(records) || records[i+1].Event.Kind() != domain.KindBudgetCharged) {
+			t.Errorf("the decision at %d is there without its charge", r.Position.Seq)
+		}
+	}
 }
 
-// TestProcessToKill appends for ever, with several writers, and says what was
-// acknowledged.
+// TestProcessToKill appends for ever, with several writers, one record or two
+// at a time, and says what was acknowledged.
 func TestProcessToKill(t *testing.T) {
 	dir := os.Getenv(envKilledIn)
 	if dir == "" {
@@ -84,15 +89,22 @@ func TestProcessToKill(t *testing.T) {
 	for i := range 4 {
 		wg.Go(func() {
 			for j := 0; ; j++ {
-				r := enabled(0)
-				r.ID = domain.EventID(fmt.Sprintf("evt_%d_%d_%d", os.Getpid(), i, j))
-				r.Agent = domain.AgentID(fmt.Sprintf("agent_%d", i))
-				receipt, err := logtest.Put(t.Context(), l, r)
+				records := []domain.Record{enabled(0)}
+				if i%2 == 0 {
+					records = spent("", j)
+				}
+				for k := range records {
+					records[k].ID = domain.EventID(fmt.Sprintf("evt_%d_%d_%d_%d", os.Getpid(), i, j, k))
+					records[k].Agent = domain.AgentID(fmt.Sprintf("agent_%d", i))
+				}
+				receipts, err := logtest.PutAll(t.Context(), l, records...)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				fmt.Println(r.ID, receipt.Position.Seq)
+				for k, r := range receipts {
+					fmt.Println(records[k].ID, r.Position.Seq)
+				}
 			}
 		})
 	}

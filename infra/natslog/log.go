@@ -8,8 +8,10 @@
 // subjects, and nothing but ids in them:
 //
 //	behalf.<p>.account.<account>          the events of an account
-//	behalf.<p>.agent.<account>.<agent>    the events of an agent, the guard of its decisions
-//	behalf.<p>.decision.<account>.<agent> its decisions
+//	behalf.<p>.budget.<account>           what all its agents spend together
+//	behalf.<p>.agent.<account>.<agent>    the events of an agent, the guard of its decisions,
+//	                                      those decisions among them that change what it may do next
+//	behalf.<p>.decision.<account>.<agent> its other decisions
 package natslog
 
 import (
@@ -115,6 +117,7 @@ type partition struct {
 	epoch     uint32
 	stream    jetstream.Stream // over conn
 	acked     []byte           // how an acknowledgement begins
+	batches   chan struct{}    // holds a token for each batch that is open
 	followers followers
 }
 

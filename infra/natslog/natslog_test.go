@@ -142,6 +142,9 @@ func (r *running) mustInject(t *testing.T, s domain.Stream, raw []byte) {
 	t.Helper()
 	at := domain.PartitionOf(s.Account, r.Partitions())
 	subject := fmt.Sprintf("behalf.%d.agent.%s.%s", at, s.Account, s.Agent)
+	if s.Budget {
+		subject = fmt.Sprintf("behalf.%d.budget.%s", at, s.Account)
+	}
 	js := mustJetStream(t, r.conn)
 	stream, err := js.Stream(t.Context(), natslog.StreamNames(r.Partitions())[at])
 	if err != nil {

@@ -115,6 +115,7 @@ func (o *opener) open(ctx context.Context) (*Log, error) {
 			epoch:    uint32(epoch),
 			stream:   stream,
 			acked:    fmt.Appendf(nil, `{"stream":%q,"seq":`, name),
+			batches:  make(chan struct{}, mostBatches),
 		})
 	}
 	if !domain.ValidID(string(l.firstAccount)) || domain.PartitionOf(l.firstAccount, o.Partitions) != 0 {

@@ -2,6 +2,7 @@ package natslog
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -43,6 +44,27 @@ func (q *queue) enter(ctx context.Context, guard string) (leave func(), err erro
 		q.quit(guard, l)
 		return nil, ctx.Err()
 	}
+}
+
+// enterAll waits for the caller's turn with each guard. Everyone does so in the
+// same order, so that no two wait for each other.
+func (q *queue) enterAll(ctx context.Context, guards []string) (leave func(), err error) {
+	slices.Sort(guards)
+	var entered []func()
+	leave = func() {
+		for _, leave := range entered {
+			leave()
+		}
+	}
+	for _, guard := range guards {
+		one, err := q.enter(ctx, guard)
+		if err != nil {
+			leave()
+			return nil, err
+		}
+		entered = append(entered, one)
+	}
+	return leave, nil
 }
 
 func (q *queue) quit(guard string, l *line) {

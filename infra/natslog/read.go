@@ -33,13 +33,23 @@ const (
 // section is a part of a partition.
 type section struct {
 	from uint64
-	// filter is the subject to read, or empty for all; from all, what begins
-	// with skip is not decoded, or everything is if it is empty.
-	filter, skip string
+	// filter is the subject to read, or empty for all.
+	filter string
+	// keep says what is wanted of that. The rest is not decoded.
+	keep keep
 	// through is the last sequence that is wanted, all up to it being stored
 	// already, or 0 to go on with what comes.
 	through uint64
 }
+
+// keep is a choice of what is read.
+type keep uint8
+
+const (
+	keepAll       keep = iota
+	keepEvents         // those that move a stream
+	keepDecisions      // of agents, whether or not they move them
+)
 
 // ends reports whether nothing coming for a long time means that something is
 // missing.
@@ -284,9 +294,34 @@ func (p *partition) item(s section, m jetstream.Msg) item {
 	if err != nil {
 		return item{} // which is no delivery, so the reader begins again
 	}
-	it := item{seq: meta.Sequence.Stream, delivery: meta.Sequence.Consumer, kept: s.skip == "" || !strings.HasPrefix(m.Subject(), s.skip)}
-	if it.kept {
-		it.record, it.err = p.decode(m.Subject(), m.Headers(), m.Data(), it.seq, meta.Timestamp)
+	it := item{seq: meta.Sequence.Stream, delivery: meta.Sequence.Consumer}
+	if it.kept = p.mayKeep(s.keep, m); !it.kept {
+		return it
+	}
+	it.record, it.err = p.decode(m.Subject(), m.Headers(), m.Data(), it.seq, meta.Timestamp)
+	if s.keep == keepDecisions && it.err == nil {
+		it.kept = it.record.Event.Kind() == domain.KindDecisionMade
 	}
 	return it
 }
+
+// mayKeep tells by a message's subject and header what is not wanted. Of an
+// agent's events, those that say they are of a kind made later may be decisions.
+func (p *partition) mayKeep(k keep, m jetstream.Msg) bool {
+	switch k {
+	case keepEvents:
+		return !strings.HasPrefix(m.Subject(), p.decisions)
+	case keepDecisions:
+		return strings.HasPrefix(m.Subject(), p.decisions) || !noDecision[domain.Kind(m.Headers().Get(headerKind))]
+	}
+	return true
+}
+
+// noDecision has every kind that is known but one.
+var noDecision = func() map[domain.Kind]bool {
+	kinds := map[domain.Kind]bool{}
+	for _, k := range domain.Kinds() {
+		kinds[k] = k != domain.KindDecisionMade
+	}
+	return kinds
+}()

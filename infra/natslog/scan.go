@@ -33,6 +33,9 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 		return nil
 	}
 	wanted, patience := section{from: q.From, filter: filter, through: end}, scanPatience
+	if filter != "" {
+		wanted.keep = keepDecisions
+	}
 	if q.Live {
 		wanted.through, patience = 0, 0
 	}
@@ -40,8 +43,13 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 		if it.seq > end {
 			return errEnough
 		}
-		if err := yield(it.record, it.err); err != nil || it.seq < end {
-			return err
+		if it.kept {
+			if err := yield(it.record, it.err); err != nil {
+				return err
+			}
+		}
+		if it.seq < end {
+			return nil
 		}
 		return errEnough
 	})
@@ -56,11 +64,11 @@ func (s subjects) scanned(q domain.Scan) (string, error) {
 	if q.Account == "" && q.Agent == "" {
 		return "", nil
 	}
-	return s.decision(domain.Stream{Account: q.Account, Agent: q.Agent})
+	return s.decided(domain.Stream{Account: q.Account, Agent: q.Agent})
 }
 
-// end is the sequence at which a scan is at its end: a message that matches is
-// there, or one comes later, so a scan always gets to it.
+// end is the sequence at which a scan is at its end: a message of its subjects
+// is there, if not a decision, or one comes later, so a scan always gets to it.
 func (l *Log) end(ctx context.Context, p *partition, q domain.Scan, filter string) (uint64, error) {
 	through := q.Through
 	if through == 0 {

@@ -41,6 +41,9 @@ type Options struct {
 	Seed uint64
 	// Preview asks for previews, which are not recorded.
 	Preview bool
+	// Budget gives every permission a budget that is never spent, and asks only
+	// for what spends from it.
+	Budget bool
 	// Revoke revokes permissions and grants them again meanwhile.
 	Revoke bool
 	// TolerateUnavailable makes unavailable answers no failure of the run.
@@ -111,6 +114,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Revoke && (o.Preview || o.Target == TargetBare) {
 		bad("--revoke is about recorded decisions; leave out --preview and --target bare")
+	}
+	if o.Budget && (o.Revoke || o.Preview || o.Target == TargetBare) {
+		bad("--budget measures what spends; leave out --revoke, --preview and --target bare")
 	}
 	if o.Compare && (o.Preview && o.Target == TargetNATS || o.Target == TargetBare) {
 		bad("--compare is for --target http, or nats without --preview")

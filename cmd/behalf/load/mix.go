@@ -39,7 +39,7 @@ const (
 func (m *mix) next() ask {
 	s := m.slot()
 	a := ask{slot: s, action: s.action, resource: s.resource, kind: right}
-	if n := m.rng.IntN(6); n < 3 {
+	if n := m.rng.IntN(6); n < 3 && !m.plan.spending {
 		a.kind = overLimit + kind(n)
 	}
 	cents := 1 + m.rng.IntN(s.limit)

@@ -8,6 +8,8 @@ import (
 // plan is what there is to ask about.
 type plan struct {
 	agents []*agent
+	// spending says that every ask is right, and spends.
+	spending bool
 	// bare, when set, is what every answer says, whatever was asked.
 	bare *wanted
 	// hot are slots that are being changed. Asking about them is the point of

@@ -13,6 +13,7 @@ import (
 type Report struct {
 	Target      string   `json:"target"`
 	Preview     bool     `json:"preview,omitzero"`
+	Budget      bool     `json:"budget,omitzero"`
 	Nodes       []string `json:"nodes"`
 	Agents      int      `json:"agents"`
 	Permissions int      `json:"permissionsPerAgent"`
@@ -57,7 +58,7 @@ type Latency struct {
 }
 
 func (r *Report) fill(o *Options, workers []*worker, took time.Duration) {
-	r.Target, r.Preview, r.Nodes, r.Agents, r.Permissions = o.Target, o.Preview, o.URLs, o.Agents, o.Permissions
+	r.Target, r.Preview, r.Budget, r.Nodes, r.Agents, r.Permissions = o.Target, o.Preview, o.Budget, o.URLs, o.Agents, o.Permissions
 	r.Concurrency, r.Seed, r.tolerate = o.Concurrency, o.Seed, o.TolerateUnavailable
 	var all histogram
 	for _, w := range workers {
@@ -128,6 +129,9 @@ func (r *Report) Print(out io.Writer) error {
 	what := r.Target
 	if r.Preview {
 		what += ", preview"
+	}
+	if r.Budget {
+		what += ", all spending"
 	}
 	line("target", "%s: %s", what, strings.Join(r.Nodes, " "))
 	if r.SetupSeconds > 0 {

@@ -94,7 +94,7 @@ func (c *changer) round(ctx context.Context, s *slot) bool {
 	}
 	now.step = granting
 	s.phase.Store(new(now))
-	made, err := c.node().Grant(ctx, s.agent.id, s.terms(time.Now().Add(24*time.Hour)))
+	made, err := c.node().Grant(ctx, s.agent.id, s.terms(time.Now().Add(24*time.Hour), false))
 	if err != nil {
 		if ctx.Err() == nil {
 			c.unsettled.Add(1)

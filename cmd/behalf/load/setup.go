@@ -19,6 +19,7 @@ func (o *Options) setUp(ctx context.Context) (*plan, error) {
 	transport := o.transport()
 	defer transport.CloseIdleConnections()
 	p := newPlan(fmt.Sprintf("load-%08x", rand.Uint32()), o.Agents, o.Permissions)
+	p.spending = o.Budget
 	o.say("registering %d agents (%s-…)", o.Agents, p.agents[0].id[:len("load-00000000")])
 	err := o.each(ctx, o.Agents, func(ctx context.Context, i int) error {
 		a := p.agents[i]
@@ -35,7 +36,7 @@ func (o *Options) setUp(ctx context.Context) (*plan, error) {
 		// One agent's permissions one after another: its passport takes one
 		// change at a time.
 		s := p.agents[i%o.Agents].slots[i/o.Agents]
-		made, err := o.node(i, transport).Grant(ctx, s.agent.id, s.terms(expires))
+		made, err := o.node(i, transport).Grant(ctx, s.agent.id, s.terms(expires, o.Budget))
 		s.phase.Store(&phase{step: granted, id: made.PermissionID})
 		return err
 	})
@@ -63,12 +64,19 @@ func newPlan(prefix string, agents, permissions int) *plan {
 	return p
 }
 
-func (s *slot) terms(expires time.Time) behalf.Terms {
-	return behalf.Terms{
+func (s *slot) terms(expires time.Time, budgeted bool) behalf.Terms {
+	terms := behalf.Terms{
 		Action: s.action, Resource: behalf.Patterns{s.resource},
 		MaxAmount: string(appendCents(nil, s.limit)), Currency: "USD", ExpiresAt: expires,
 	}
+	if budgeted {
+		terms.Budgets = []behalf.Budget{{Amount: enough, Currency: "USD", Per: "month"}}
+	}
+	return terms
 }
+
+// enough is more than any run spends.
+const enough = "1000000000000.00"
 
 // each calls do for every i, as many at a time as the run has asks in flight.
 // When the server says to wait, it waits.

@@ -1,0 +1,150 @@
+package handlers_test
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/handlers"
+	"github.com/behalf-platform/behalf/infra/memlog"
+	"github.com/behalf-platform/behalf/projections"
+)
+
+// lab is a log with nodes that follow it only when they are told to, and with a
+// clock that stands still until it is moved.
+type lab struct {
+	log     *memlog.Log
+	now     time.Time
+	nodes   []*labNode
+	owner   handlers.Member
+	members []handlers.Member // the owner first
+	keys    map[domain.AgentID]domain.TokenHash
+}
+
+// labNode is a node without goroutines.
+type labNode struct {
+	*handlers.Verifier
+	*handlers.Writer
+	lab       *lab
+	passports *projections.Passports
+	approvals *handlers.Approvals
+	minder    *handlers.Minder
+	seen      uint64
+}
+
+// noAlarms has nobody to ring for: steps ring by themselves.
+type noAlarms struct{}
+
+func (noAlarms) Set(context.Context, domain.Alarm) error { return nil }
+
+func (l *lab) start() *labNode {
+	passports, lanes := &projections.Passports{}, handlers.NewLanes()
+	n := &labNode{lab: l, passports: passports}
+	now := func() time.Time { return l.now }
+	ready := func() error { return nil }
+	catchUp := func(context.Context, domain.Position) error { n.catchUp(); return nil }
+	log := l.log.Join()
+	n.Verifier = &handlers.Verifier{
+		Log: log, Passports: passports, Lanes: lanes, Now: now, Ready: ready, CatchUp: catchUp, Timeout: time.Minute,
+	}
+	n.Writer = &handlers.Writer{Log: log, Passports: passports, Lanes: lanes, Now: now, CatchUp: catchUp, Timeout: time.Minute}
+	n.approvals = &handlers.Approvals{
+		Passports: passports, Now: now, Partitions: log.Partitions, Current: func(context.Context, uint16) error { n.catchUp(); return nil },
+	}
+	n.minder = &handlers.Minder{
+		Passports: passports, Writer: n.Writer, Alarms: noAlarms{}, Ready: ready, Now: now, Logs: slog.New(slog.DiscardHandler),
+	}
+	n.catchUp()
+	return n
+}
+
+// catchUp folds what the log has that the node has not seen.
+func (n *labNode) catchUp() {
+	err := n.lab.log.Scan(context.Background(), domain.Scan{From: n.seen + 1}, func(r domain.Recorded, err error) error {
+		n.seen = max(n.seen, r.Position.Seq)
+		if err != nil || !r.Moves() {
+			return err
+		}
+		return n.passports.Apply(r, nil)
+	})
+	if err != nil {
+		panic(err) // the log holds only what the test put there
+	}
+}
+
+func newWorld(t *rapid.T) *world {
+	l := &lab{now: time.Date(2026, 12, 30, 20, 0, 0, 0, time.UTC), keys: map[domain.AgentID]domain.TokenHash{}}
+	l.log = memlog.New(memlog.Config{FirstAccount: home, Now: func() time.Time { return l.now }, DedupeWindow: time.Second})
+	w := &world{T: t, lab: l, model: model{
+		agents: map[domain.AgentID]*modelAgent{}, roles: map[domain.MemberID]domain.Role{},
+		account: modelLimits{budget: -1, rate: -1},
+	}}
+	l.nodes = []*labNode{l.start(), l.start()}
+	n, ctx := l.nodes[0], t.Context()
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	account, err := n.OpenAccount(ctx, home, domain.OpenAccount{Name: "Home", Currency: "USD", Owner: "mem_owner", Token: "hash"})
+	must(err)
+	owner, _ := account.Member("mem_owner")
+	l.owner = handlers.Member{Account: home, Member: owner}
+	pending, valid, denial := domain.Duration(modelPendingFor), domain.Duration(modelValidFor), domain.Duration(modelDenialFor)
+	most := modelMostPending
+	_, err = n.ChangeSettings(ctx, l.owner, domain.ChangeSettings{Approvals: domain.ChangeApprovals{
+		PendingFor: &pending, ValidFor: &valid, DenialFor: &denial, MostPending: &most,
+	}})
+	must(err)
+	l.members = []handlers.Member{l.owner}
+	for _, role := range []domain.Role{domain.RoleAdmin, domain.RoleApprover, domain.RoleViewer} {
+		m, _, err := n.AddMember(ctx, l.owner, "Reviewer", role)
+		must(err)
+		l.members = append(l.members, handlers.Member{Account: home, Member: m})
+	}
+	for _, m := range l.members {
+		w.roles[m.ID] = m.Role
+	}
+	for i := range 2 {
+		id := domain.AgentID("agent_" + strconv.Itoa(i))
+		_, key, err := n.RegisterAgent(ctx, l.owner, domain.RegisterAgent{AgentID: id, Name: "Ollie", Type: domain.Native}, true)
+		must(err)
+		l.keys[id] = domain.HashToken(key)
+		w.agents[id] = &modelAgent{limits: modelLimits{budget: -1, rate: -1}, allows: map[domain.RequestID]*modelAllow{}}
+	}
+	for _, n := range l.nodes {
+		n.catchUp()
+	}
+	return w
+}
+
+func (l *lab) caller(id domain.AgentID) handlers.Caller {
+	return handlers.Caller{Hash: l.keys[id], Agent: domain.Stream{Account: home, Agent: id}}
+}
+
+// restart puts a node in the place of one: it knows what the log holds, and
+// nothing else.
+func (w *world) restart() {
+	w.nodes[rapid.IntRange(0, len(w.nodes)-1).Draw(w.T, "node")] = w.start()
+}
+
+// found is an approval as a node finds it.
+func (w *world) found(n *labNode, id domain.ApprovalID) *domain.Approval {
+	a, err := n.approvals.Find(w.Context(), domain.Stream{Account: home}, id)
+	if err != nil {
+		w.Fatalf("find %s: %v", id, err)
+	}
+	return a
+}
+
+// audit proves that the log keeps its promises.
+func (w *world) audit() {
+	var audit projections.Audit
+	if err := w.log.Scan(context.Background(), domain.Scan{}, audit.Check); err != nil {
+		w.Fatalf("audit: %v", err)
+	}
+}

@@ -1,6 +1,9 @@
 package domain
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestAccount(t *testing.T) {
 	t.Parallel()
@@ -157,4 +160,77 @@ func FuzzParsePosition(f *testing.F) {
 			t.Errorf("%q is read as %v, whose token is %q", s, p, p.String())
 		}
 	})
+}
+
+func TestAccountSettings(t *testing.T) {
+	t.Parallel()
+	opened := AccountOpened{Name: "Home", Currency: "USD", Owner: "mem_owner", Token: "hash"}
+	owner, admin := Member{ID: "mem_owner", Role: RoleOwner}, Member{ID: "mem_admin", Role: RoleAdmin}
+	with := func(change func(*ApprovalSettings)) AccountSettingsChanged {
+		s := DefaultApprovals()
+		change(&s)
+		return AccountSettingsChanged{Name: "Home", Currency: "USD", Approvals: &s}
+	}
+	d := func(d time.Duration) *Duration { return ptr(Duration(d)) }
+	yes, no := ptr(true), ptr(false)
+	self := with(func(s *ApprovalSettings) { s.SelfApproval = true })
+	berlin := AccountSettingsChanged{Name: "Home", Currency: "USD", TimeZone: "Europe/Berlin"}
+
+	for _, tt := range []struct {
+		name  string
+		given []Event
+		when  ChangeSettings
+		then  []Event
+		code  Code
+		field string
+	}{
+		{name: "a time zone", when: ChangeSettings{By: admin, TimeZone: ptr("Europe/Berlin")}, then: []Event{berlin}},
+		{name: "the same time zone", given: []Event{berlin}, when: ChangeSettings{By: admin, TimeZone: ptr("Europe/Berlin")}},
+		{name: "a time zone that isn't one", when: ChangeSettings{By: admin, TimeZone: ptr("Berlin")}, code: Invalid, field: "/timeZone"},
+		{name: "a time zone that each machine has another of", when: ChangeSettings{By: admin, TimeZone: ptr("Local")}, code: Invalid, field: "/timeZone"},
+		{name: "no time zone", when: ChangeSettings{By: admin, TimeZone: ptr("")}, code: Invalid, field: "/timeZone"},
+
+		{
+			name: "how long to wait", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{PendingFor: d(time.Hour)}},
+			then: []Event{with(func(s *ApprovalSettings) { s.PendingFor = Duration(time.Hour) })},
+		},
+		{
+			name: "everything at once",
+			when: ChangeSettings{By: owner, Approvals: ChangeApprovals{d(time.Second), d(time.Minute), d(time.Hour), d(0), ptr(1000), yes, yes}},
+			then: []Event{with(func(s *ApprovalSettings) {
+				*s = ApprovalSettings{Duration(time.Second), Duration(time.Minute), Duration(time.Hour), 0, 1000, true, true}
+			})},
+		},
+		{name: "the defaults, where they hold", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{PendingFor: d(24 * time.Hour), SelfApproval: no}}},
+		{name: "back to the defaults", given: []Event{self}, when: ChangeSettings{By: owner, Approvals: ChangeApprovals{SelfApproval: no}}, then: []Event{AccountSettingsChanged{Name: "Home", Currency: "USD"}}},
+		{name: "another name keeps them", given: []Event{self}, when: ChangeSettings{By: admin, Name: ptr("Away")}, then: []Event{AccountSettingsChanged{Name: "Away", Currency: "USD", Approvals: self.Approvals}}},
+		{name: "an admin allows self-approval", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{SelfApproval: yes}}, code: Forbidden, field: "/approvals/selfApproval"},
+		{name: "an owner allows self-approval", when: ChangeSettings{By: owner, Approvals: ChangeApprovals{SelfApproval: yes}}, then: []Event{self}},
+
+		{name: "not to wait at all", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{PendingFor: d(0)}}, code: Invalid, field: "/approvals/pendingFor"},
+		{name: "a yes that can't be used", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{ValidFor: d(0)}}, code: Invalid, field: "/approvals/validFor"},
+		{name: "a no that answers nothing", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{DenialFor: d(0)}}, code: Invalid, field: "/approvals/denialFor"},
+		{name: "to wait too long", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{PendingFor: d(721 * time.Hour)}}, code: Invalid, field: "/approvals/pendingFor"},
+		{name: "to remind at every moment", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{RemindEvery: d(1)}}, code: Invalid, field: "/approvals/remindEvery"},
+		{name: "no approvals open at all", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{MostPending: ptr(0)}}, code: Invalid, field: "/approvals/mostPending"},
+		{name: "too many open approvals", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{MostPending: ptr(1001)}}, code: Invalid, field: "/approvals/mostPending"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			a := givenAccount(append([]Event{opened}, tt.given...)...)
+			got, err := a.Change(tt.when)
+			wantEvents(t, got, err, tt.then, tt.code, tt.field)
+		})
+	}
+	a := givenAccount(opened)
+	if a.Approvals != DefaultApprovals() || a.Zone() != "UTC" {
+		t.Errorf("got %+v in %s, want the defaults in UTC", a.Approvals, a.Zone())
+	}
+	if err := a.Approvals.check(); err != nil {
+		t.Errorf("the defaults: got %v, want none", err)
+	}
+	a = givenAccount(opened, self, AccountSettingsChanged{Name: "Home", Currency: "USD"})
+	if a.Approvals != DefaultApprovals() {
+		t.Errorf("settings recorded without approvals: got %+v, want the defaults", a.Approvals)
+	}
 }

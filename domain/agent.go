@@ -128,7 +128,7 @@ func (a Agent) Evolve(r Recorded) Agent {
 	case AgentKeyRotated:
 		a.Key = e.Key
 	case AgentDriverChanged:
-		a.Driver = e.Driver
+		return a.driven(e.Driver)
 	case AgentLimitsSet:
 		limits, err := e.compile()
 		if err != nil {
@@ -141,9 +141,9 @@ func (a Agent) Evolve(r Recorded) Agent {
 	case PermissionGranted:
 		return a.hold(e.PermissionID, e.Terms, r)
 	case PermissionReplaced:
-		return a.cancelled(e.Cancels, r).hold(e.PermissionID, e.Terms, r)
+		return a.cancelled(e.Cancels, r, "the permission it stands on was replaced").hold(e.PermissionID, e.Terms, r)
 	case PermissionRevoked:
-		a = a.cancelled(e.Cancels, r)
+		a = a.cancelled(e.Cancels, r, "the permission it stands on was revoked")
 		if i := a.index(e.PermissionID); i >= 0 {
 			p := *a.Permissions[i]
 			p.Revoked, p.Version = r.At, r.Position.Seq

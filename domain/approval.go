@@ -244,9 +244,9 @@ type Approval struct {
 	PermissionVersion uint64
 	Request           Request
 	Risk              Risk
-	// Driver is the agent's when it was opened.
-	Driver MemberID
-	Opened time.Time
+	// Drivers are all who have driven the agent since it was opened.
+	Drivers []MemberID
+	Opened  time.Time
 	// ExpiresAt is when it stops waiting, or, once it is approved, when the yes
 	// ends. StickyUntil is until when what became of it answers the same request.
 	ExpiresAt   time.Time
@@ -348,7 +348,7 @@ func (a *Agent) pending(now time.Time) (n int) {
 func (a Agent) opened(d DecisionMade, r Recorded) Agent {
 	p := &Approval{
 		ID: d.ApprovalID, Account: r.Account, Agent: r.Agent, Gate: *d.Gate, RequestID: d.RequestID,
-		PermissionID: d.PermissionID, Request: d.Request, Risk: d.Risk, Driver: a.Driver,
+		PermissionID: d.PermissionID, Request: d.Request, Risk: d.Risk, Drivers: []MemberID{a.Driver},
 		Opened: r.At, ExpiresAt: r.At.Add(time.Duration(d.Gate.PendingFor)), state: ApprovalPending,
 	}
 	if granted, ok := a.Permission(d.PermissionID); ok {
@@ -383,9 +383,23 @@ func (a Agent) resolved(id ApprovalID, r Recorded, change func(*Approval)) Agent
 }
 
 // cancelled is the agent with approvals cancelled by a change of what they stood on.
-func (a Agent) cancelled(ids []ApprovalID, r Recorded) Agent {
+func (a Agent) cancelled(ids []ApprovalID, r Recorded, why string) Agent {
 	for _, id := range ids {
-		a = a.resolved(id, r, func(p *Approval) { p.state, p.StickyUntil = ApprovalIsCancelled, r.At })
+		a = a.resolved(id, r, func(p *Approval) { p.state, p.StickyUntil, p.Comment = ApprovalIsCancelled, r.At, why })
+	}
+	return a
+}
+
+// driven is the agent with another driver, whom its open approvals remember.
+func (a Agent) driven(by MemberID) Agent {
+	a.Driver = by
+	a.approvals = slices.Clone(a.approvals)
+	for i, p := range a.approvals {
+		if p.state == ApprovalPending {
+			next := *p
+			next.Drivers = append(slices.Clip(p.Drivers), by)
+			a.approvals[i] = &next
+		}
 	}
 	return a
 }
@@ -467,14 +481,14 @@ func (a Agent) Approve(cmd Review) ([]Event, error) {
 	if err := a.stillStands(p, cmd.Now); err != nil {
 		return nil, err
 	}
-	self, err := p.mayApprove(cmd.Account, cmd.By, a.Driver)
+	self, err := p.mayApprove(cmd.Account, cmd.By)
 	if err != nil {
 		return nil, err
 	}
 	// Who said yes before, and may not any more, doesn't count any more.
 	voters := make([]MemberID, 0, len(p.Votes)+1)
 	for _, v := range p.Votes {
-		if _, err := p.mayApprove(cmd.Account, v.MemberID, a.Driver); err == nil && v.MemberID != cmd.By {
+		if _, err := p.mayApprove(cmd.Account, v.MemberID); err == nil && v.MemberID != cmd.By {
 			voters = append(voters, v.MemberID)
 		}
 	}
@@ -564,7 +578,9 @@ func (a Agent) Remind(id ApprovalID, now time.Time) []Event {
 	if at := p.NextReminder(); at.IsZero() || now.Before(at) {
 		return nil
 	}
-	return []Event{ApprovalReminded{ApprovalID: id, Count: p.Reminders + 1}}
+	// The one that is due now, and not those that were missed before it.
+	due := int(now.Sub(p.Opened) / time.Duration(p.Gate.RemindEvery))
+	return []Event{ApprovalReminded{ApprovalID: id, Count: due}}
 }
 
 func (a Agent) reviewed(cmd Review) (*Approval, error) {
@@ -587,13 +603,13 @@ func (a *Approval) mayReview(account Account, by MemberID) error {
 
 // mayApprove is mayReview, and the rule that nobody says yes to their own agent.
 // It reports whether they do, where the account lets them.
-func (a *Approval) mayApprove(account Account, by, driver MemberID) (self bool, err error) {
+func (a *Approval) mayApprove(account Account, by MemberID) (self bool, err error) {
 	if err := a.mayReview(account, by); err != nil {
 		return false, err
 	}
-	self = by == a.Driver || by == driver
+	self = slices.Contains(a.Drivers, by)
 	if self && !account.Approvals.SelfApproval {
-		return self, Reject(Forbidden, "%s drives agent %s, and nobody approves their own agent; ask another member, or have an owner allow selfApproval", by, a.Agent)
+		return self, Reject(Forbidden, "%s drives agent %s, or did since it asked, and nobody approves their own agent; ask another member, or have an owner allow selfApproval", by, a.Agent)
 	}
 	return self, nil
 }
@@ -626,6 +642,9 @@ func (a *Approval) refusal() string {
 }
 
 func (a *Approval) conflict(verb string, state ApprovalState) error {
+	if state == ApprovalIsCancelled && a.Comment != "" {
+		return Reject(Conflict, "approval %s is cancelled (%s) and can't be %s", a.ID, a.Comment, verb)
+	}
 	return Reject(Conflict, "approval %s is %s and can't be %s", a.ID, state, verb)
 }
 

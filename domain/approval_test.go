@@ -80,7 +80,9 @@ func TestReview(t *testing.T) {
 		{name: "the first of three, twice", given: given(three, approved("apr_1", "mem_al")), when: approve("apr_1", "mem_al")},
 		{name: "the second of three", given: given(three, approved("apr_1", "mem_al")), when: approve("apr_1", "mem_bo"), then: voted("mem_bo")},
 		{name: "the third of three", given: given(three, approved("apr_1", "mem_al", "mem_bo")), when: approve("apr_1", "mem_cy"), then: yes(noon, false, "mem_al", "mem_bo", "mem_cy")},
-		{name: "the third of three was the first", given: given(three, approved("apr_1", "mem_al", "mem_bo", "mem_al")), when: approve("apr_1", "mem_bo")},
+		{name: "the third of three was the first", given: given(three, approved("apr_1", "mem_al", "mem_bo")), when: approve("apr_1", "mem_al")},
+		{name: "the third of three was the second", given: given(three, approved("apr_1", "mem_al", "mem_bo")), when: approve("apr_1", "mem_bo")},
+		{name: "one person twice are not two", given: []step{granted(with(always, ApprovalTerms{Quorum: 2})), asks(buy("1")), approved("apr_1", "mem_al")}, when: approve("apr_1", "mem_al")},
 		{name: "the third of three, but one has left", given: given(three, approved("apr_1", "mem_al", "mem_bo"), left("mem_al")), when: approve("apr_1", "mem_cy"), then: voted("mem_cy")},
 		{name: "the third of three, but one was demoted", given: given(three, approved("apr_1", "mem_al", "mem_bo"), role("mem_al", RoleViewer)), when: approve("apr_1", "mem_cy"), then: voted("mem_cy")},
 		{name: "the third of three, but one drives the agent by now", given: given(three, approved("apr_1", "mem_al", "mem_bo"), driven("mem_al")), when: approve("apr_1", "mem_cy"), then: voted("mem_cy")},
@@ -104,8 +106,12 @@ func TestReview(t *testing.T) {
 		{name: "a no when it has expired", given: given(asked, at(hours(24))), when: deny("apr_1", "mem_al"), code: Conflict, says: "expired"},
 		{name: "the same yes again, when that has ended", given: given(asked, approved("apr_1", "mem_al"), at(minutesAfter(30))), when: approve("apr_1", "mem_al"), code: Conflict, says: "expired"},
 
-		{name: "a yes to what a revoked permission asked", given: given(asked, revoked("perm_1")), when: approve("apr_1", "mem_al"), code: Conflict, says: "cancelled"},
-		{name: "a yes to what a replaced permission asked", given: given(asked, replaced("perm_1", always)), when: approve("apr_1", "mem_al"), code: Conflict, says: "cancelled"},
+		{name: "a yes to what a revoked permission asked", given: given(asked, revoked("perm_1")), when: approve("apr_1", "mem_al"), code: Conflict, says: "cancelled (the permission it stands on was revoked)"},
+		{name: "a yes to what a replaced permission asked", given: given(asked, replaced("perm_1", always)), when: approve("apr_1", "mem_al"), code: Conflict, says: "cancelled (the permission it stands on was replaced)"},
+		{name: "a yes to what a permission asked that was replaced by an event that cancels nothing", given: given(asked, func(w *world) {
+			w.record("member:mem_owner", PermissionReplaced{PermissionID: "perm_1", Terms: always})
+		}), when: approve("apr_1", "mem_al"), code: Conflict, says: "was replaced"},
+		{name: "a yes to what a permission asked that was revoked by an event that cancels nothing", given: given(asked, func(w *world) { w.record("member:mem_owner", PermissionRevoked{PermissionID: "perm_1"}) }), when: approve("apr_1", "mem_al"), code: Conflict, says: "is revoked"},
 		{name: "a yes to what an expired permission asked", given: []step{granted(Terms{Action: "purchase", RequiresApproval: ApprovalRule{Always: true}, ExpiresAt: noon.Add(time.Minute)}), asks(buy("1")), at(time.Minute)}, when: approve("apr_1", "mem_al"), code: Conflict, says: "perm_1 that approval apr_1 stands on is expired"},
 		{name: "a yes to what a disabled agent asked", given: given(asked, disabled), when: approve("apr_1", "mem_al"), code: Conflict, says: "disabled"},
 		{name: "a no to what a disabled agent asked", given: given(asked, disabled), when: deny("apr_1", "mem_al"), then: no("mem_al")},

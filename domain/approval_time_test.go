@@ -108,6 +108,7 @@ func TestAlarm(t *testing.T) {
 		{"the first reminder", given(), hours(4)},
 		{"the next reminder", given(at(hours(4)), reminded("apr_1")), hours(8)},
 		{"no reminder when it expires", []step{settings(ChangeApprovals{RemindEvery: ptr(Duration(hours(12)))}), granted(always), asks(buy("1")), at(hours(12)), reminded("apr_1")}, hours(24)},
+		{"no reminder after it expires", []step{settings(ChangeApprovals{RemindEvery: ptr(Duration(hours(13)))}), granted(always), asks(buy("1")), at(hours(13)), reminded("apr_1")}, hours(24)},
 		{"no reminders", []step{settings(ChangeApprovals{RemindEvery: ptr(Duration(0))}), granted(always), asks(buy("1"))}, hours(24)},
 		{"the end of a yes", given(approved("apr_1", "mem_al")), minutesAfter(30)},
 		{"nothing after its use", given(approved("apr_1", "mem_al"), gets(Allowed, buy("1"))), 0},

@@ -208,7 +208,8 @@ type (
 	// ApprovalReminded says that reviewers were told again of an open approval.
 	ApprovalReminded struct {
 		ApprovalID ApprovalID `json:"approvalId"`
-		// Count is how often by now.
+		// Count is the number of the reminder, from 1 on. One that was missed is not
+		// made up for.
 		Count int `json:"count"`
 	}
 	// ApprovalExpired follows when the time of an approval, open or given, is
@@ -329,11 +330,19 @@ type Record struct {
 
 // Stream is where the record's state lives, and so the subject that guards it.
 func (r Record) Stream() Stream {
-	switch r.Event.(type) {
-	case BudgetSet, BudgetCharged, BudgetReleased:
+	if isBudgets(r.Event) {
 		return Stream{Account: r.Account, Budget: true}
 	}
 	return Stream{Account: r.Account, Agent: r.Agent}
+}
+
+// isBudgets reports whether an event is one of what all agents of an account
+// spend together.
+func isBudgets(e Event) bool {
+	_, set := e.(BudgetSet)
+	_, charged := e.(BudgetCharged)
+	_, released := e.(BudgetReleased)
+	return set || charged || released
 }
 
 // Moves reports whether the record is one of its stream's events. A decision

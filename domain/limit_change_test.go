@@ -62,6 +62,26 @@ func TestLimitsThatChange(t *testing.T) {
 	}
 }
 
+// A passport must not grow by the counters of what is gone.
+func TestCountersGoWithTheirLimits(t *testing.T) {
+	t.Parallel()
+	day := budgets(Budget{Amount: "100", Per: PerDay})
+	for name, end := range map[string]step{
+		"revoked":               revoked("perm_1"),
+		"replaced without any":  replaced("perm_1", free),
+		"replaced with another": replaced("perm_1", within(rates(Rate{Count: 1, Per: PerDay}))),
+	} {
+		w := newWorld(t, granted(within(day)), gets(Allowed, buy("60")))
+		if n := len(w.agent.tallies); n != 1 {
+			t.Fatalf("got %d tallies, want 1", n)
+		}
+		w.do(end)
+		if n := len(w.agent.tallies); n != 0 {
+			t.Errorf("%s: got %d tallies, want none", name, n)
+		}
+	}
+}
+
 // Which limits a decision looked at is in its record, those behind the first
 // that was short too.
 func TestLimitsAreChecked(t *testing.T) {

@@ -159,6 +159,9 @@ func TestTally(t *testing.T) {
 	if got := back.release(Money{2, "USD"}, noon.Add(-time.Hour), 2)[0].used; got != 3 {
 		t.Errorf("given back from a time before the window: got %d used, want it to stay spent", got)
 	}
+	if got := back.release(Money{2, "USD"}, noon.Add(time.Hour), 2)[0].used; got != 3 {
+		t.Errorf("given back from a time after the window: got %d used, want it to stay spent", got)
+	}
 	if got := back.release(Money{9, "USD"}, noon, 2)[0].used; got != 0 {
 		t.Errorf("more given back than was used: got %d, want 0", got)
 	}

@@ -198,6 +198,33 @@ func TestReservationsAreBounded(t *testing.T) {
 	}
 }
 
+func TestTheOldestAllowsOfAnAgentStaySpent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, granted(within(budgets(Budget{Amount: "100", Per: PerDay}))), gets(Allowed, buy("60")))
+	first := w.agent
+	for i := range MostReservations - 1 {
+		w.agent.reserved = w.agent.reserved.add(Reservation{RequestID: RequestID(fmt.Sprint("req_later_", i))})
+	}
+	last := w.agent
+	w.do(gets(Allowed, buy("1"))) // req_1 is one too many now
+	report := SettleDecision{RequestID: "req_1", Outcome: ActionFailed}
+	got, _, err := w.agent.Settle(report)
+	wantEvents(t, got, err, nil, NotFound, "")
+	if n := len(w.agent.Unsettled()); n != MostReservations {
+		t.Errorf("got %d allows without an outcome, want %d", n, MostReservations)
+	}
+	p, _ := w.agent.Permission("perm_1")
+	w.record("agent:agent_ollie", DecisionSettled{RequestID: "req_1", Outcome: ActionFailed, Amount: "0.00", Currency: "USD"})
+	if got := used(w.agent.LeftOf(p, w.now)); got != "61.00" {
+		t.Errorf("got %s used, want 61.00", got)
+	}
+	for name, a := range map[string]Agent{"the agent it was the newest of": first, "the agent it was the oldest of": last} {
+		if got, _, err := a.Settle(report); err != nil || len(got) != 1 {
+			t.Errorf("%s: got %v, %v, want it settled", name, got, err)
+		}
+	}
+}
+
 func TestUnsettled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, granted(within(budgets(Budget{Amount: "100", Per: PerDay}))),

@@ -41,8 +41,8 @@ type ApprovalView struct {
 	ExpiresAt  time.Time     `json:"expiresAt"`
 	ResolvedAt time.Time     `json:"resolvedAt,omitzero"`
 	ResolvedBy domain.Actor  `json:"resolvedBy,omitempty"`
-	// Comment is of the member who approved, denied or withdrew last. The agent
-	// reads it if it is shared.
+	// Comment is of the member who approved, denied or withdrew last, or says what
+	// took the approval away. The agent reads that of a denial, if it is shared.
 	Comment string `json:"comment,omitempty"`
 	// WakeSubject is where NATS tells that it has changed.
 	WakeSubject string `json:"wakeSubject"`

@@ -129,6 +129,9 @@ func (b *bed) audit() {
 		}
 		return audit.Check(r, nil)
 	})
+	if err == nil {
+		err = audit.End()
+	}
 	if err != nil && !errors.Is(err, errBroken) {
 		b.t.Errorf("audit of the log: got %v, want none", err)
 	}

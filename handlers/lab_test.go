@@ -1,9 +1,11 @@
 package handlers_test
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strconv"
+	"testing"
 	"time"
 
 	"pgregory.net/rapid"
@@ -41,10 +43,12 @@ type noAlarms struct{}
 
 func (noAlarms) Set(context.Context, domain.Alarm) error { return nil }
 
-func (l *lab) start() *labNode {
+func (l *lab) start() *labNode { return l.startWith(func() time.Time { return l.now }) }
+
+// startWith starts a node with a clock of its own.
+func (l *lab) startWith(now func() time.Time) *labNode {
 	passports, lanes := &projections.Passports{}, handlers.NewLanes()
 	n := &labNode{lab: l, passports: passports}
-	now := func() time.Time { return l.now }
 	ready := func() error { return nil }
 	catchUp := func(context.Context, domain.Position) error { n.catchUp(); return nil }
 	log := l.log.Join()
@@ -141,10 +145,30 @@ func (w *world) found(n *labNode, id domain.ApprovalID) *domain.Approval {
 	return a
 }
 
+// open opens the account with one agent, which has one permission, and returns
+// its key.
+func (l *lab) open(t testing.TB, n *labNode, terms domain.Terms) domain.TokenHash {
+	t.Helper()
+	account, err := n.OpenAccount(t.Context(), home, domain.OpenAccount{Name: "Home", Currency: "USD", Owner: "mem_owner", Token: "hash"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner, _ := account.Member("mem_owner")
+	l.owner = handlers.Member{Account: home, Member: owner}
+	_, key, err := n.RegisterAgent(t.Context(), l.owner, domain.RegisterAgent{AgentID: "agent_ollie", Name: "Ollie", Type: domain.Native}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := n.Grant(t.Context(), l.owner, "agent_ollie", terms); err != nil {
+		t.Fatal(err)
+	}
+	return domain.HashToken(key)
+}
+
 // audit proves that the log keeps its promises.
-func (w *world) audit() {
+func (l *lab) audit(t interface{ Fatalf(string, ...any) }) {
 	var audit projections.Audit
-	if err := w.log.Scan(context.Background(), domain.Scan{}, audit.Check); err != nil {
-		w.Fatalf("audit: %v", err)
+	if err := cmp.Or(l.log.Scan(context.Background(), domain.Scan{}, audit.Check), audit.End()); err != nil {
+		t.Fatalf("audit: %v", err)
 	}
 }

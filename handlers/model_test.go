@@ -84,7 +84,7 @@ type modelApproval struct {
 	amount     int64
 	minRole    domain.Role
 	quorum     int
-	driver     domain.MemberID
+	drivers    []domain.MemberID
 	state      domain.ApprovalState
 	byAgent    bool // who cancelled it
 	votes      []domain.MemberID
@@ -470,6 +470,11 @@ func (w *world) disable() {
 func (w *world) drive() {
 	id, a := w.agent()
 	a.driver = w.member().ID
+	for _, q := range a.approvals {
+		if q.state == domain.ApprovalPending {
+			q.drivers = append(q.drivers, a.driver)
+		}
+	}
 	_, err := w.node().Drive(w.Context(), w.owner, id, a.driver)
 	w.wantCode(err)
 }
@@ -534,7 +539,7 @@ func (w *world) ask(id domain.AgentID, a *modelAgent, action domain.Action, amou
 		if approval == nil {
 			a.approvals = append(a.approvals, &modelApproval{
 				id: d.ApprovalID, permission: p.id, given: p.given, action: action, amount: amount,
-				minRole: p.terms.minRole, quorum: p.terms.quorum, driver: a.driver,
+				minRole: p.terms.minRole, quorum: p.terms.quorum, drivers: []domain.MemberID{a.driver},
 				state: domain.ApprovalPending, expires: w.now.Add(modelPendingFor),
 			})
 		}
@@ -571,7 +576,7 @@ func (w *world) approve() {
 	_, err := node.Approve(w.Context(), by, w.found(node, q.id), "")
 	p := a.permissions[slices.IndexFunc(a.permissions, func(p *modelPermission) bool { return p.id == q.permission })]
 	eligible := func(m domain.MemberID) bool {
-		return w.roles[m].AtLeast(q.minRole) && m != q.driver && m != a.driver
+		return w.roles[m].AtLeast(q.minRole) && !slices.Contains(q.drivers, m)
 	}
 	switch state := q.at(w.now); {
 	case !w.roles[by.ID].AtLeast(domain.RoleApprover):
@@ -825,7 +830,7 @@ func TestModel(t *testing.T) {
 				"restart":     w.step(w.restart),
 				"follow":      w.step(func() { w.node().catchUp() }),
 			})
-			w.audit()
+			w.lab.audit(rt)
 			total += w.steps
 		})
 	}

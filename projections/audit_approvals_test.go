@@ -229,6 +229,11 @@ func TestAuditOfOpenedApprovals(t *testing.T) {
 			w.now = w.now.Add(24 * time.Hour)
 			w.ask("40")
 		}}, settings: few},
+		{forgery: forgery{"an approval is opened while the agent is disabled", promiseAsked, func(w *writer) {
+			gate := *w.evaluate(ollie.Agent, "20").Gate
+			w.event(domain.AgentDisabled{})
+			w.forceAsk("20", gate)
+		}}},
 		{forgery: forgery{"two requests have one digest", promiseAsked, func(w *writer) {
 			w.forceAsk("30", w.gateOf(w.ask("20")))
 		}}},

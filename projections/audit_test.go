@@ -194,6 +194,10 @@ func TestAuditFindsWhatIsBroken(t *testing.T) {
 			decision(&rs[2], func(d *domain.DecisionMade) { d.Request.Amount = "900.00" })
 			return rs
 		}, 3, promiseDerived},
+		{"a decision whose amount is none", func(rs []domain.Recorded) []domain.Recorded {
+			decision(&rs[2], func(d *domain.DecisionMade) { d.Request.Amount = "many" })
+			return rs
+		}, 3, promiseDerived},
 		{"a decision whose check was left out", func(rs []domain.Recorded) []domain.Recorded {
 			decision(&rs[2], func(d *domain.DecisionMade) { d.Checks = d.Checks[:1] })
 			return rs
@@ -229,4 +233,25 @@ func TestAuditFindsWhatIsBroken(t *testing.T) {
 			t.Errorf("got %v, want sequence 1: %s", err, promiseReadable)
 		}
 	})
+}
+
+// BenchmarkAudit checks plain decisions, most of what a log holds.
+func BenchmarkAudit(b *testing.B) {
+	w := newWriter()
+	w.event(domain.AgentRegistered{Name: "Ollie", Type: domain.Native, Key: "hash"})
+	for i := range 5 {
+		w.event(domain.PermissionGranted{PermissionID: domain.PermissionID(fmt.Sprint("perm_", i)), Terms: domain.Terms{
+			Action: "purchase", MaxAmount: "500.00", Currency: "USD", ExpiresAt: noon.Add(time.Hour),
+		}})
+	}
+	for len(w.records) < 10_000 {
+		w.decide(ollie.Agent, "120")
+		w.decide(ollie.Agent, "700")
+	}
+	for b.Loop() {
+		if _, err := check(w.records); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N*len(w.records))/b.Elapsed().Seconds(), "records/s")
 }

@@ -224,3 +224,12 @@ func TestTheExamplesOverNATSFit(t *testing.T) {
 		t.Errorf("a body may have %d bytes; the contracts say 64 KiB", handlers.MaxBody)
 	}
 }
+
+func TestTheWakeUpSubjectIsDescribed(t *testing.T) {
+	channel := mustContract(t, "asyncapi.yaml").object("/channels/wake")
+	want := handlers.WakeSubject(domain.Stream{Account: "{account}", Agent: "{agent}"}) + ".{approval}"
+	if channel["address"] != want {
+		t.Errorf("got %v, want %s", channel["address"], want)
+	}
+	checkParameters(t, channel)
+}

@@ -138,6 +138,10 @@ func TestTheEnumsOfTheContractsAreTheDomains(t *testing.T) {
 		{"openapi.yaml", "/components/schemas/Check/properties/rule/enum", constants(t, "decision.go", "Rule")},
 		{"openapi.yaml", "/components/schemas/Outcome/enum", constants(t, "decision.go", "Outcome")},
 		{"openapi.yaml", "/components/schemas/Risk/enum", constants(t, "decision.go", "Risk")},
+		{"openapi.yaml", "/components/schemas/ApprovalState/enum", constants(t, "approval.go", "ApprovalState")},
+		{"openapi.yaml", "/components/schemas/ActionOutcome/enum", constants(t, "settlement.go", "ActionOutcome")},
+		{"openapi.yaml", "/components/schemas/Left/properties/per/enum", constants(t, "period.go", "Period")},
+		{"openapi.yaml", "/components/schemas/ApprovalTerms/properties/minRole/enum", reviewers(t)},
 		{"openapi.yaml", "/components/schemas/ReasonCode/enum", reasons},
 		{"openapi.yaml", "/components/schemas/ErrorCode/enum", errorCodes},
 	} {

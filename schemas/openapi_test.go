@@ -88,28 +88,33 @@ func TestEveryOperationSaysWhatCanComeOfIt(t *testing.T) {
 
 func TestOpenAPINamesWhatTheCodeTakesAndGives(t *testing.T) {
 	c := mustContract(t, "openapi.yaml")
-	for name, of := range map[string]struct {
-		typ   reflect.Type
-		never []string
-	}{
-		"Ask":        {typ: reflect.TypeFor[domain.Ask]()},
-		"Packet":     {typ: reflect.TypeFor[domain.Packet]()},
-		"Terms":      {typ: reflect.TypeFor[domain.Terms]()},
-		"Preview":    {typ: reflect.TypeFor[handlers.PreviewView]()},
-		"Agent":      {typ: reflect.TypeFor[handlers.AgentView]()},
-		"Member":     {typ: reflect.TypeFor[handlers.MemberView]()},
-		"Account":    {typ: reflect.TypeFor[handlers.AccountView]()},
-		"Permission": {reflect.TypeFor[handlers.PermissionView](), []string{"/requiresApproval", "/budgets", "/rates"}},
-		"Passport": {reflect.TypeFor[handlers.PassportView](), []string{
-			"/permissions/requiresApproval", "/permissions/budgets", "/permissions/rates",
-		}},
+	for name, typ := range map[string]reflect.Type{
+		"Ask":              reflect.TypeFor[domain.Ask](),
+		"Packet":           reflect.TypeFor[domain.Packet](),
+		"Preview":          reflect.TypeFor[handlers.PreviewView](),
+		"Agent":            reflect.TypeFor[handlers.AgentView](),
+		"Member":           reflect.TypeFor[handlers.MemberView](),
+		"Account":          reflect.TypeFor[handlers.AccountView](),
+		"Permission":       reflect.TypeFor[handlers.PermissionView](),
+		"Passport":         reflect.TypeFor[handlers.PassportView](),
+		"Approval":         reflect.TypeFor[handlers.ApprovalView](),
+		"ApprovalPage":     reflect.TypeFor[handlers.ApprovalPage](),
+		"AgentLimits":      reflect.TypeFor[handlers.AgentLimitsView](),
+		"AccountLimits":    reflect.TypeFor[handlers.AccountLimitsView](),
+		"Reservation":      reflect.TypeFor[handlers.ReservationView](),
+		"ReservationPage":  reflect.TypeFor[handlers.ReservationPage](),
+		"Settlement":       reflect.TypeFor[handlers.SettlementView](),
+		"ApprovalSettings": reflect.TypeFor[domain.ApprovalSettings](),
+		"ApprovalTerms":    reflect.TypeFor[domain.ApprovalTerms](),
 	} {
-		never := map[string]bool{} // terms that are not stored, and so not given
-		for _, path := range of.never {
-			never[path] = true
-		}
-		c.wantFits(c.object("/components/schemas/"+name), of.typ, "", never)
+		c.wantFits(c.object("/components/schemas/"+name), typ, "", nil)
 	}
+	// Whoever sets a budget may leave its currency to the account; one that is
+	// stored has it.
+	budget := c.object("/components/schemas/BudgetsIn/items")
+	budget["required"] = append(budget["required"].([]any), "currency")
+	c.wantFits(c.object("/components/schemas/Terms"), reflect.TypeFor[domain.Terms](), "", nil)
+	c.wantFits(c.object("/components/schemas/LimitsIn"), reflect.TypeFor[domain.Limits](), "", nil)
 }
 
 // TestEveryExampleFits holds the examples against the schemas they stand

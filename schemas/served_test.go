@@ -16,6 +16,7 @@ import (
 type world struct {
 	ids      map[string]string // what fills the parameters of a path
 	agentKey string
+	viewer   string // a member's token
 }
 
 // settle brings every operation to its success once, and leaves an agent with
@@ -65,9 +66,109 @@ func (s *server) settle() world {
 	member(204, "DELETE /v1/members/{member}", ada, "")
 	member(200, "GET /v1/account", "/v1/account", "")
 	member(200, "PATCH /v1/account", "/v1/account", `{"name":"Behalf Zürich","defaultCurrency":"CHF"}`)
+	member(200, "PATCH /v1/account", "/v1/account", `{"timeZone":"Europe/Zurich","approvals":{"validFor":"1h30m","shareComments":true}}`)
 	member(200, "GET /v1/me", "/v1/me", "")
 	s.ask(&w)
+	w.viewer = member(201, "POST /v1/members", "/v1/members", `{"name":"Vi","role":"VIEWER"}`)["token"].(string)
+	s.approve(&w)
+	s.limit(&w)
 	return w
+}
+
+// approve brings the operations on approvals to their success. It leaves one
+// that is pending.
+func (s *server) approve(w *world) {
+	s.t.Helper()
+	send := func(want int, token, route, target, body string) map[string]any {
+		s.t.Helper()
+		return s.do(want, ask{route: route, target: target, token: token, body: body})
+	}
+	send(201, ownerToken, "POST /v1/agents/{agent}/permissions", "/v1/agents/agent_ollie/permissions", askingTerms)
+	amount := 100
+	open := func() string {
+		s.t.Helper()
+		amount++
+		body := strings.Replace(fullAsk, `"amount":"12.5"`, `"amount":`+strconv.Itoa(amount), 1)
+		body = strings.Replace(strings.Replace(body, `"repo:push"`, `"repo:merge"`, 1), `,"idempotencyKey":"one"`, "", 1)
+		id, _ := send(200, w.agentKey, "POST /v1/verify", "/v1/verify", body)["approvalId"].(string)
+		if again := send(200, w.agentKey, "POST /v1/preview", "/v1/preview", body); again["approvalId"] != id || id == "" {
+			s.t.Errorf("got %v, want the approval %q", again, id)
+		}
+		return "/v1/approvals/" + id
+	}
+	const one = "GET /v1/approvals/{approval}"
+	for _, review := range []struct{ token, verb, body string }{
+		{ownerToken, "approve", `{"comment":"yes"}`},
+		{ownerToken, "deny", `{"comment":"no"}`},
+		{ownerToken, "cancel", `{}`},
+		{w.agentKey, "cancel", `{}`},
+	} {
+		path, route := open(), "POST /v1/approvals/{approval}/"+review.verb
+		send(200, ownerToken, one, path, "")
+		send(403, w.viewer, route, path+"/"+review.verb, `{}`)
+		send(200, review.token, route, path+"/"+review.verb, review.body)
+		send(200, ownerToken, one, path, "")
+		send(200, w.agentKey, one, path+"?wait=30s", "")
+		if review.verb == "approve" {
+			send(409, ownerToken, "POST /v1/approvals/{approval}/deny", path+"/deny", `{}`)
+		} else {
+			send(409, ownerToken, "POST /v1/approvals/{approval}/approve", path+"/approve", `{}`)
+		}
+		if review.verb == "deny" {
+			send(409, ownerToken, "POST /v1/approvals/{approval}/cancel", path+"/cancel", `{}`)
+		}
+	}
+	w.ids["approval"] = strings.TrimPrefix(open(), "/v1/approvals/")
+	send(200, w.agentKey, one, "/v1/approvals/"+w.ids["approval"], "")
+	for _, token := range []string{w.agentKey, ownerToken} {
+		send(200, token, "GET /v1/approvals", "/v1/approvals?limit=2", "")
+	}
+	send(404, w.agentKey, "GET /v1/approvals", "/v1/approvals?agentId=agent_nobody", "")
+}
+
+// limit brings the operations about limits, and about what is spent, to their
+// success.
+func (s *server) limit(w *world) {
+	s.t.Helper()
+	send := func(want int, token, route, target, body string) map[string]any {
+		s.t.Helper()
+		return s.do(want, ask{route: route, target: target, token: token, body: body})
+	}
+	const limits = "/v1/agents/agent_ollie/limits"
+	driver := send(200, ownerToken, "GET /v1/me", "/v1/me", "")["id"].(string)
+	send(200, ownerToken, "PUT /v1/agents/{agent}/driver", "/v1/agents/agent_ollie/driver", `{"driver":"`+driver+`"}`)
+	send(200, ownerToken, "PUT /v1/agents/{agent}/limits", limits, allLimits)
+	send(200, ownerToken, "PUT /v1/account/limits", "/v1/account/limits", allLimits)
+	send(200, w.viewer, "GET /v1/agents/{agent}/limits", limits, "")
+	send(200, w.viewer, "GET /v1/account/limits", "/v1/account/limits", "")
+	send(200, ownerToken, "GET /v1/agents/{agent}", "/v1/agents/agent_ollie", "")
+	send(200, w.agentKey, "GET /v1/passport", "/v1/passport", "")
+
+	const outcome = "POST /v1/decisions/{request}/outcome"
+	verify := func(amount string) map[string]any {
+		s.t.Helper()
+		return send(200, w.agentKey, "POST /v1/verify", "/v1/verify", `{"action":"mail.send","currency":"BHD","amount":`+amount+`}`)
+	}
+	send(201, ownerToken, "POST /v1/agents/{agent}/permissions", "/v1/agents/agent_ollie/permissions", `{"action":"mail.send",`+allLimits[1:])
+	send(200, w.agentKey, "GET /v1/passport", "/v1/passport", "")
+	for _, report := range []string{`{"outcome":"executed","amount":"1.5"}`, `{"outcome":"executed"}`, `{"outcome":"failed"}`} {
+		spent := verify("2")["requestId"].(string)
+		for _, token := range []string{w.agentKey, ownerToken} {
+			send(200, token, "GET /v1/reservations", "/v1/reservations?limit=1", "")
+		}
+		send(200, w.agentKey, outcome, "/v1/decisions/"+spent+"/outcome", report)
+		w.ids["request"] = spent // its last is a failure
+	}
+	send(409, w.agentKey, outcome, "/v1/decisions/"+w.ids["request"]+"/outcome", `{"outcome":"executed"}`)
+	send(404, w.agentKey, "GET /v1/reservations", "/v1/reservations?agentId=agent_nobody", "")
+	if over := verify("99"); over["reasonCode"] != "BUDGET_EXCEEDED" {
+		s.t.Errorf("got %v, want BUDGET_EXCEEDED", over)
+	}
+	verify("0")
+	verify("0")
+	if over := verify("0"); over["reasonCode"] != "RATE_EXCEEDED" {
+		s.t.Errorf("got %v, want RATE_EXCEEDED", over)
+	}
 }
 
 // ask brings the operations of an agent to their success.
@@ -95,6 +196,10 @@ func (s *server) ask(w *world) {
 }
 
 const (
+	allLimits = `{"budgets":[{"amount":"10","currency":"BHD","per":"total"},{"amount":9,"per":"week","currency":"BHD","timeZone":"Asia/Tokyo"}],
+		"rates":[{"count":5,"per":"day"},{"count":1000,"per":"total"}]}`
+	askingTerms = `{"action":"repo:merge","maxAmount":500,"currency":"BHD","requiresApproval":"100",
+		"approval":{"minRole":"ADMIN","quorum":1,"pendingFor":"1h","validFor":"90s","denialFor":"1h0m1s"},"rates":[{"count":1000,"per":"total"}]}`
 	fullTerms = `{"action":"repo:push","allowedActions":["repo:push","repo:read"],"blockedActions":["repo:delete"],
 		"resource":["github.com/behalf/**","git@example.com:behalf/?"],"vendors":"github.com","maxAmount":500,"currency":"BHD",
 		"context":{"branch":["main","release/*"],"environment":"staging","repository":"behalf/*"},
@@ -112,6 +217,7 @@ var bodies = map[string]string{
 	"verify": `{"action":"mail.read"}`, "verifyAlias": `{"action":"mail.read"}`, "preview": `{"action":"mail.read","agentId":"agent_nobody"}`,
 	"registerAgent": `{"agentId":"agent_ollie","name":"Ollie"}`, "grantPermission": fullTerms, "replacePermission": fullTerms,
 	"addMember": `{"name":"Ada","role":"VIEWER"}`, "changeRole": `{"role":"VIEWER"}`,
+	"reportOutcome": `{"outcome":"failed"}`, "setDriver": `{"driver":""}`,
 }
 
 // TestEveryAnswerIsAsDescribed drives every operation to every status that
@@ -139,7 +245,14 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 func (s *server) fillPassport(w world) {
 	s.t.Helper()
 	route := "POST /v1/agents/{agent}/permissions"
-	for range domain.MostPermissions - 1 {
+	held := 0
+	list := s.do(200, ask{route: "GET /v1/agents/{agent}/permissions", target: w.fill("/v1/agents/{agent}/permissions"), token: ownerToken})
+	for _, p := range list["permissions"].([]any) {
+		if p.(map[string]any)["status"] != "revoked" {
+			held++
+		}
+	}
+	for range domain.MostPermissions - held {
 		s.do(201, ask{route: route, target: w.fill("/v1/agents/{agent}/permissions"), token: ownerToken, body: `{"action":"mail.read"}`})
 	}
 	s.do(409, ask{route: route, target: w.fill("/v1/agents/{agent}/permissions"), token: ownerToken, body: `{"action":"mail.read"}`})
@@ -158,6 +271,7 @@ func (w world) unknown() world {
 	w.ids = map[string]string{
 		"agent": "agent_nobody", "permission": "perm_01K8M4QF3G7H9J1K3M5N7P9Q1R",
 		"member": "mem_01K8M4A7H2B4D6F8G0J2K4M6N8", "request": "req_01K8M5C0W2X4Y6Z8A0B2C4D6E8",
+		"approval": "apr_01K8M5C0W2X4Y6Z8A0B2C4D6E8",
 	}
 	return w
 }
@@ -173,7 +287,7 @@ func (s *server) provoke(w world, route string, operation map[string]any, status
 			a.body = `{}`
 		}
 	}
-	forAgents := slices.Contains([]string{"verify", "verifyAlias", "passport"}, id)
+	forAgents := slices.Contains([]string{"verify", "verifyAlias", "passport", "reportOutcome"}, id)
 	if forAgents {
 		a.token = w.agentKey
 	}
@@ -188,11 +302,14 @@ func (s *server) provoke(w world, route string, operation map[string]any, status
 		a.token = ""
 	case "403":
 		a.token = w.agentKey
-		if forAgents {
+		switch {
+		case forAgents:
 			a.token = ownerToken
+		case id == "cancelApproval":
+			return // a viewer's, and seen
 		}
 	case "404":
-		if id == "listDecisions" {
+		if slices.Contains([]string{"listDecisions", "listApprovals", "listReservations"}, id) {
 			return // an agent's, and seen
 		}
 		a.target = w.unknown().fill(path)

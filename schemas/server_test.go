@@ -39,18 +39,26 @@ func mustServe(t *testing.T) *server {
 	passports := &projections.Passports{}
 	stopped, stop := context.WithCancel(t.Context())
 	stop() // a stream of decisions ends at once
+	lanes := handlers.NewLanes()
+	caughtUp := func(context.Context, domain.Position) error { return nil }
 	door := func(limits handlers.Limits, ready error) (*handlers.Desk, http.Handler) {
 		desk := &handlers.Desk{
 			Faults:     handlers.Faults{Logs: slog.New(slog.DiscardHandler), Now: time.Now},
 			Identifier: &handlers.Identifier{Log: log, Passports: passports},
 			Verifier: &handlers.Verifier{
-				Log: log, Passports: passports, Now: time.Now, Timeout: time.Minute,
+				Log: log, Passports: passports, Lanes: lanes, Now: time.Now, Timeout: time.Minute,
 				Ready:   func() error { return ready },
-				CatchUp: func(context.Context, domain.Position) error { return nil },
+				CatchUp: caughtUp,
 			},
-			Writer:  &handlers.Writer{Log: log, Passports: passports, Now: time.Now, Timeout: time.Minute},
+			Writer: &handlers.Writer{
+				Log: log, Passports: passports, Lanes: lanes, Now: time.Now, CatchUp: caughtUp, Timeout: time.Minute,
+			},
 			History: &handlers.History{Log: log},
-			Limits:  limits,
+			Approvals: &handlers.Approvals{
+				Passports: passports, Now: time.Now, Partitions: log.Partitions,
+				Current: func(context.Context, uint16) error { return nil },
+			},
+			Limits: limits,
 		}
 		return desk, httpapi.New(stopped, desk, slog.New(slog.DiscardHandler)).Handler()
 	}

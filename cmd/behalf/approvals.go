@@ -50,6 +50,7 @@ func (s *shell) listApprovals() *cobra.Command {
 	var p paging
 	var q behalf.ApprovalQuery
 	var state string
+	var idOnly bool
 	cmd := s.command("list", "List approvals that wait for a person, newest first", func(ctx context.Context, r *remote, _ []string) (err error) {
 		if state == "" && p.all {
 			state = "any"
@@ -68,6 +69,14 @@ func (s *shell) listApprovals() *cobra.Command {
 			if err != nil {
 				return 0, "", err
 			}
+			if idOnly {
+				for _, a := range page.Approvals {
+					if _, err := fmt.Fprintln(s.out, a.ApprovalID); err != nil {
+						return 0, "", fmt.Errorf("write to standard output: %w", err)
+					}
+				}
+				return len(page.Approvals), page.NextCursor, nil
+			}
 			if len(page.Approvals) == 0 && !p.headed && page.NextCursor == "" {
 				r.note("Nothing is %s. List those of other states with --state, or everything with --all.", visible(state))
 			}
@@ -84,6 +93,7 @@ func (s *shell) listApprovals() *cobra.Command {
 account's, an agent's key its own.`
 	f := cmd.Flags()
 	f.StringVar(&state, "state", "", "only these: pending, approved, used, denied, expired, cancelled or any (default pending)")
+	f.BoolVar(&idOnly, "id-only", false, "print the ids and nothing else, for scripts")
 	f.StringVar(&q.AgentID, "agent", "", "only this agent's")
 	f.StringVar(&q.PermissionID, "permission", "", "only those that stand on this permission")
 	p.flags(f)

@@ -19,6 +19,7 @@ import (
 	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/handlers/natsapi"
 	"github.com/behalf-platform/behalf/infra/embedded"
+	"github.com/behalf-platform/behalf/infra/natsalarm"
 	"github.com/behalf-platform/behalf/infra/natslog"
 )
 
@@ -51,6 +52,7 @@ func embed(cfg serveConfig, auth authenticate, logs *slog.Logger) (_ *broker, er
 	b := &broker{}
 	b.server, err = embedded.Start(embedded.Config{
 		Dir: filepath.Join(cfg.Data, "nats"), Durability: embedded.Durability(cfg.Durability), Listen: listen,
+		Unsynced: []string{natsalarm.StreamName},
 		Authenticate: func(user, password string) (embedded.Access, bool) {
 			if user == operatorName {
 				return operator.access(cfg.Partitions, password)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,7 +131,7 @@ func checkPartition(ctx context.Context, log *natslog.Log, partition uint16, err
 	if errors.Is(err, natslog.ErrMissing) || err == nil && audit.Records != status.Head {
 		return nil, &projections.AuditFault{Seq: audit.Records + 1, Promise: "nothing that was acknowledged is missing", Detail: fmt.Sprintf("the log's head is %d", status.Head)}
 	}
-	return audit, err
+	return audit, cmp.Or(err, audit.End())
 }
 
 // mostSkew is the bound on a node's clock and the longest an append may take.

@@ -58,16 +58,12 @@ func waitOf(query url.Values) (time.Duration, error) {
 	return time.Duration(wait), nil
 }
 
-// allow gives the answer more time than others have: so much, and what they have
-// at least. The connection is read meanwhile, to notice that the caller has
-// gone, and that must not end before either.
+// allow gives an answer that waits as much more time to be written.
 func (c *call) allow(wait time.Duration) {
-	if wait <= 0 {
-		return
+	if wait > 0 {
+		// Where there is no connection, there is no deadline.
+		_ = http.NewResponseController(c.w).SetWriteDeadline(c.Writer.Now().Add(wait + 3*heartbeat))
 	}
-	rc, until := http.NewResponseController(c.w), c.Writer.Now().Add(wait+3*heartbeat)
-	_ = rc.SetWriteDeadline(until) // where there is no connection, there is no deadline
-	_ = rc.SetReadDeadline(until)
 }
 
 // approvalID is the approval of the path.

@@ -27,7 +27,8 @@ import (
 //
 //   - A stream of one replica is written to its file, by write(2), before it is
 //     acknowledged. Replicated streams and PersistMode async are not.
-//   - The file is <stream>/msgs/<n>.blk and only grows. A block is complete when
+//   - The file is <stream>/msgs/<n>.blk and only grows: nothing is ever deleted
+//     from a stream that is synced. A block is complete when
 //     the server makes the next one, n+1. Streams aren't compressed, which would
 //     rewrite complete blocks.
 //   - The blocks with meta.inf and meta.sum are enough to recover a stream.
@@ -36,7 +37,8 @@ import (
 // does an append that waits for it.
 type barrier struct {
 	dir   string      // of the streams
-	holds func() bool // whether the server has anything in it
+	skip  []string    // names of streams that aren't synced
+	holds func() bool // whether the server has anything in the others
 	fsync func(*os.File) error
 
 	wake chan struct{}
@@ -64,9 +66,9 @@ var errStopped = errors.New("the server has stopped")
 
 // newBarrier syncs all there is, so that what a process before this one left
 // unsynced is not built upon.
-func newBarrier(dir string, holds func() bool, fsync func(*os.File) error) (*barrier, error) {
+func newBarrier(dir string, skip []string, holds func() bool, fsync func(*os.File) error) (*barrier, error) {
 	b := &barrier{
-		dir: dir, holds: holds, fsync: fsync,
+		dir: dir, skip: skip, holds: holds, fsync: fsync,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 		next: &round{done: make(chan struct{})}, tails: map[string]*tail{},
 	}
@@ -210,7 +212,7 @@ func (b *barrier) streams() (found []*tail, gone string, err error) {
 	tails := make(map[string]*tail, len(entries))
 	for _, e := range entries {
 		name := e.Name()
-		if !e.IsDir() || strings.HasPrefix(name, ".") { // a stream that is being removed gets a dot
+		if !e.IsDir() || strings.HasPrefix(name, ".") || slices.Contains(b.skip, name) { // a stream that is being removed gets a dot
 			continue
 		}
 		t := b.tails[name]

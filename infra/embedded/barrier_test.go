@@ -88,7 +88,7 @@ func TestWhatWasWaitedForSurvivesALossOfPower(t *testing.T) {
 	c := Config{Dir: t.TempDir(), Durability: OS}
 	s := mustStart(t, c)
 	d := newDisk()
-	b, err := newBarrier(s.streams(), s.holds, d.sync)
+	b, err := newBarrier(s.streams(), nil, s.holds, d.sync)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestAnUnknownLayoutFails(t *testing.T) {
 	} {
 		dir, block := fakeStream(t)
 		change(dir, block)
-		if b, err := newBarrier(dir, func() bool { return true }, (*os.File).Sync); err == nil {
+		if b, err := newBarrier(dir, nil, func() bool { return true }, (*os.File).Sync); err == nil {
 			b.close()
 			t.Errorf("%s: got no error", name)
 		}
@@ -342,7 +342,7 @@ func TestAnUnknownLayoutOfOneStreamFails(t *testing.T) {
 			mustWrite(t, filepath.Join(dir, "T", name), "x")
 		}
 		rename(t, filepath.Join(dir, "T", other), "meta.json")
-		if b, err := newBarrier(dir, func() bool { return true }, (*os.File).Sync); err == nil {
+		if b, err := newBarrier(dir, nil, func() bool { return true }, (*os.File).Sync); err == nil {
 			b.close()
 			t.Errorf("blocks without %s: got no error", other)
 		}
@@ -419,7 +419,7 @@ func fakeStream(t *testing.T) (dir, block string) {
 
 func mustBarrier(t *testing.T, dir string, fsync func(*os.File) error) *barrier {
 	t.Helper()
-	b, err := newBarrier(dir, func() bool { return true }, fsync)
+	b, err := newBarrier(dir, nil, func() bool { return true }, fsync)
 	if err != nil {
 		t.Fatal(err)
 	}

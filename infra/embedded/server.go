@@ -52,6 +52,9 @@ type Config struct {
 	Dir string
 	// Durability is Fsync if empty.
 	Durability Durability
+	// Unsynced are the names of streams that take no part in Fsync: messages are
+	// deleted from them, and what they lose can be made again.
+	Unsynced []string
 	// Listen is the host:port for clients from outside, port 0 for any that is
 	// free. If empty, there are none.
 	Listen string
@@ -147,7 +150,7 @@ func start(c Config) (*Server, error) {
 		return nil, err
 	}
 	if c.Durability == Fsync {
-		if s.barrier, err = newBarrier(s.streams(), s.holds, (*os.File).Sync); err != nil {
+		if s.barrier, err = newBarrier(s.streams(), c.Unsynced, s.holds, (*os.File).Sync); err != nil {
 			stop(s.nats)
 			return nil, fmt.Errorf("sync the data directory %s: %w", c.Dir, err)
 		}

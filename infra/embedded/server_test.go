@@ -62,6 +62,34 @@ func TestWhatIsStoredIsThereAfterARestart(t *testing.T) {
 	}
 }
 
+// A stream that messages are deleted from loses its files, which must not be
+// taken for a loss of the log.
+func TestAStreamThatIsNotSyncedMayBeEmptied(t *testing.T) {
+	t.Parallel()
+	s := mustStart(t, embedded.Config{Dir: t.TempDir(), Unsynced: []string{"WORK"}})
+	defer mustShutdown(t, s)
+	js := mustJetStream(t, mustConnect(t, s.Connect))
+	mustCreate(t, js, "LOG")
+	mustCreate(t, js, "WORK")
+	work, err := js.Stream(t.Context(), "WORK")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		mustPublish(t, js, "LOG", nil)
+		mustPublish(t, js, "WORK", nil)
+		if err := s.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := work.Purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Sync(t.Context()); err != nil {
+			t.Errorf("sync once it is empty: %v", err)
+		}
+	}
+}
+
 func TestOneDirectoryHasOneServer(t *testing.T) {
 	t.Parallel()
 	c := embedded.Config{Dir: t.TempDir()}

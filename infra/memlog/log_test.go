@@ -101,6 +101,50 @@ func TestAppendFails(t *testing.T) {
 	}
 }
 
+// What goes wrong with several records goes wrong with all of them.
+func TestAppendAllFails(t *testing.T) {
+	t.Parallel()
+	charge := event("evt_2")
+	charge.Event = domain.BudgetCharged{RequestID: "req_1"}
+	all := []domain.Guarded{{Record: event("evt_1")}, {Record: charge}}
+	fail := func(r domain.Record) error {
+		if r.ID != "evt_1" {
+			t.Errorf("the fault is asked about %s, want the first", r.ID)
+		}
+		return errFault
+	}
+	for _, c := range []struct {
+		name  string
+		spoil func(*memlog.Log)
+		want  error
+		head  uint64
+	}{
+		{"not written", func(l *memlog.Log) { l.BeforeAppend(fail) }, errFault, 0},
+		{"written", func(l *memlog.Log) { l.AfterAppend(fail) }, errFault, 2},
+		{"moved", func(l *memlog.Log) { l.Moved(1) }, domain.ErrMoved, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := memlog.New(memlog.Config{})
+			c.spoil(l)
+			if receipts, err := l.AppendAll(t.Context(), all, "name"); !errors.Is(err, c.want) || receipts != nil {
+				t.Errorf("append all: got %+v and error %v, want %v", receipts, err, c.want)
+			}
+			mustStand(t, l, c.head, false)
+		})
+	}
+}
+
+func TestInjectedIntoABudget(t *testing.T) {
+	t.Parallel()
+	l := memlog.New(memlog.Config{})
+	budget := domain.Stream{Account: agent.Account, Budget: true}
+	at := l.Inject(budget, []byte(`{"kind":"budget.doubled.v1"}`))
+	var unreadable *domain.Unreadable
+	if _, err := l.Load(t.Context(), budget, 0); !errors.As(err, &unreadable) || unreadable.Stream != budget || unreadable.Position != at {
+		t.Errorf("load: got %v, want one that names %s and %+v", err, budget, at)
+	}
+}
+
 func TestHeldAppend(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -128,10 +128,15 @@ func TestCluster(t *testing.T) {
 	// Each alarm is followed by the next one of its approval, as in real life.
 	const approvals, each = 10, 4
 	rang := make(chan domain.Alarm, 1000)
+	begun := make(chan struct{}, 1)
 	end := time.Now().Add(4 * time.Second)
 	at := func(n int) time.Time { return end.Add(time.Duration(n-each) * time.Second) }
 	for i, a := range nodes {
 		b := mustRunWith(t, a, func(ctx context.Context, got domain.Alarm) error {
+			select {
+			case begun <- struct{}{}:
+			default:
+			}
 			for n := 1; n < each; n++ {
 				if got.At.Equal(at(n)) {
 					got.At = at(n + 1).UTC()
@@ -146,6 +151,11 @@ func TestCluster(t *testing.T) {
 	for i := range approvals {
 		want := alarm(i, at(1))
 		eventually(t, func() error { return nodes[0].Set(ctx, want) })
+	}
+	select {
+	case <-begun: // a server that stops while a consumer is made on it leaves goroutines behind
+	case <-ctx.Done():
+		t.Fatal("nothing rings")
 	}
 	if _, err := c.StopLeader(natsalarm.StreamName); err != nil {
 		t.Fatal(err)

@@ -160,7 +160,7 @@ func fill(b *testing.B, l *running, agents, events, decisions int) {
 // the newest of each, as a page is made.
 func BenchmarkScan(b *testing.B) {
 	const stored = 200_000
-	for _, c := range []struct{ agents, decisions int }{{1000, 9}, {20_000, 1}} {
+	for _, c := range []struct{ agents, decisions int }{{1000, 9}} {
 		l := mustRun(b, node{config: embedded.Config{Dir: b.TempDir(), Durability: embedded.OS, Listen: "127.0.0.1:0"}, partitions: 1})
 		fill(b, l, c.agents, stored/(1+c.decisions), c.decisions)
 		for name, q := range map[string]domain.Scan{

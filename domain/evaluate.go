@@ -229,16 +229,14 @@ func (e *evaluation) choose(active []*Permission) {
 // settle decides on a request that a permission lets pass: by what limits all
 // permissions together, and then, if it is to be asked for, by a person.
 func (e *evaluation) settle(p *Permission, gated bool) {
-	for _, s := range [...]shortage{
-		e.short(RuleRate, RuleRate, e.agent.tally(""), e.agent.limits, "the agent"),
-		e.short(RuleBudget, RuleBudget, e.agent.tally(""), e.agent.limits, "the agent"),
-		e.shared(RuleRate, RuleAccountRate),
-		e.shared(RuleBudget, RuleAccountBudget),
-	} {
-		if s.code != "" && e.made.Outcome == "" {
-			e.deny(s.code, "", s.detail)
-			e.made.WindowEndsAt = s.until
-		}
+	if len(e.agent.limits) > 0 {
+		used := e.agent.tally("")
+		e.together(RuleRate, RuleRate, used, e.agent.limits, "the agent")
+		e.together(RuleBudget, RuleBudget, used, e.agent.limits, "the agent")
+	}
+	if e.agent.Shared {
+		e.together(RuleRate, RuleAccountRate, e.Budget.used, e.Budget.limits, "the account")
+		e.together(RuleBudget, RuleAccountBudget, e.Budget.used, e.Budget.limits, "the account")
 	}
 	switch {
 	case e.made.Outcome != "":
@@ -254,21 +252,18 @@ func (e *evaluation) allow(p *Permission, reason string) {
 	e.made.Spends = len(p.rules.limits) > 0 || len(e.agent.limits) > 0 || e.agent.Shared
 }
 
-// short checks limits that are not one permission's.
-func (e *evaluation) short(kind, rule Rule, t tally, limits []limit, whose string) shortage {
-	s, checked := t.short(kind, limits, whose, &e.req, e.now)
-	if checked {
-		e.check("", rule, s.detail)
+// together checks limits of one kind that are not one permission's. The first
+// that would be exceeded denies.
+func (e *evaluation) together(kind, rule Rule, used tally, limits []limit, whose string) {
+	s, checked := used.short(kind, limits, whose, &e.req, e.now)
+	if !checked {
+		return
 	}
-	return s
-}
-
-// shared checks the account's limits, if the agent shares them.
-func (e *evaluation) shared(kind, rule Rule) shortage {
-	if !e.agent.Shared {
-		return shortage{}
+	e.check("", rule, s.detail)
+	if s.code != "" && e.made.Outcome == "" {
+		e.deny(s.code, "", s.detail)
+		e.made.WindowEndsAt = s.until
 	}
-	return e.short(kind, rule, e.Budget.used, e.Budget.limits, "the account")
 }
 
 // asks reports whether a permission that lets the request pass wants a person

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,7 +81,7 @@ type race struct {
 	client http.Client
 }
 
-// tally counts answers by their reason.
+// answers counts answers by their reason.
 type answers struct {
 	mu     sync.Mutex
 	counts map[string]int
@@ -104,16 +105,32 @@ func (r *race) ask(n int, key, body string) map[string]int {
 		all     answers
 		group   sync.WaitGroup
 		started = make(chan struct{})
+		run     = runs.Add(1)
 	)
 	for i := range n {
 		group.Go(func() {
 			<-started
-			all.add(r.verify(r.nodes[i%len(r.nodes)], key, body))
+			all.add(r.persist(r.nodes[i%len(r.nodes)], key, fmt.Sprintf(`%s,"idempotencyKey":"%d-%d"}`, strings.TrimSuffix(body, "}"), run, i)))
 		})
 	}
 	close(started)
 	group.Wait()
 	return all.counts
+}
+
+// runs tells the idempotency keys of one run from those of the next.
+var runs atomic.Int64
+
+// persist verifies until there is a decision. A node that is asked more than it
+// can work on in time says that it is unavailable; whoever asks again with the
+// same key gets the decision that was recorded, if one was.
+func (r *race) persist(node *server, key, body string) (code string) {
+	for range 20 {
+		if code = r.verify(node, key, body); code != "UNAVAILABLE" {
+			break
+		}
+	}
+	return code
 }
 
 // verify is one verify, and the reason code of its answer.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -59,13 +60,14 @@ func (r Record) Append(dst []byte) ([]byte, error) {
 func DecodeRecord(b []byte) (Record, error) {
 	s, ok := scan(b)
 	if !ok {
-		s = stored{}
-		if err := json.Unmarshal(b, &s, strict); err != nil {
+		var read stored // s would be on the heap
+		if err := json.Unmarshal(b, &read, strict); err != nil {
 			return Record{}, fmt.Errorf("decode record: %w", err)
 		}
-	}
-	if year := s.At.UTC().Year(); year < 0 || year > 9999 {
-		return Record{}, fmt.Errorf("decode record %s: the year %d can't be written", s.ID, year)
+		if year := read.At.UTC().Year(); year < 0 || year > 9999 {
+			return Record{}, fmt.Errorf("decode record %s: the year %d can't be written", read.ID, year)
+		}
+		s = read
 	}
 	event, err := decodeEvent(s.Kind, s.Data)
 	if err != nil {
@@ -82,41 +84,32 @@ var strict = json.JoinOptions(json.RejectUnknownMembers(true))
 // what nearly all have: a node that starts reads hundreds of thousands. What is
 // written in another way is left to the decoder, and so is what is wrong.
 func scan(b []byte) (s stored, ok bool) {
-	text := func(lead string) (value string) {
-		if !ok {
-			return ""
-		}
-		rest, has := bytes.CutPrefix(b, []byte(lead))
-		end := bytes.IndexByte(rest, '"')
-		if ok = has && end >= 0; !ok {
-			return ""
-		}
-		for _, c := range rest[:end] {
-			if c < 0x20 || c >= 0x7f || c == '\\' {
-				ok = false // an escape, or more than ASCII
-			}
-		}
-		b = rest[end+1:]
-		return string(rest[:end])
+	in := quick{b: b}
+	in.want(`{"id":"`)
+	s.ID = EventID(in.text())
+	in.want(`,"kind":"`)
+	s.Kind = Kind(in.textLike(string(KindDecisionMade)))
+	in.want(`,"at":"`)
+	s.At = in.time()
+	in.want(`,"actor":"`)
+	s.Actor = Actor(in.text())
+	in.want(`,"account":"`)
+	s.Account = AccountID(in.text())
+	if in.has(`,"agent":"`) {
+		s.Agent = AgentID(in.textLike(strings.TrimPrefix(string(s.Actor), "agent:")))
 	}
-	ok = true
-	s.ID = EventID(text(`{"id":"`))
-	s.Kind = Kind(text(`,"kind":"`))
-	at := text(`,"at":"`)
-	s.Actor = Actor(text(`,"actor":"`))
-	s.Account = AccountID(text(`,"account":"`))
-	if bytes.HasPrefix(b, []byte(`,"agent":"`)) {
-		s.Agent = AgentID(text(`,"agent":"`))
+	if in.has(`,"cause":"`) {
+		s.Cause = in.text()
 	}
-	if bytes.HasPrefix(b, []byte(`,"cause":"`)) {
-		s.Cause = text(`,"cause":"`)
-	}
-	data, has := bytes.CutPrefix(b, []byte(`,"data":`))
-	if !ok || !has || len(data) < 3 || data[0] != '{' || data[len(data)-1] != '}' {
+	in.want(`,"data":`)
+	// A member after the data is no object, so that what begins with a brace and
+	// ends with two has the data at its end.
+	data, whole := bytes.CutSuffix(b[in.i:], []byte(`}`))
+	if in.other || !whole || !bytes.HasPrefix(data, []byte(`{`)) || !bytes.HasSuffix(data, []byte(`}`)) {
 		return stored{}, false
 	}
-	s.Data = data[:len(data)-1]
-	return s, s.At.UnmarshalText([]byte(at)) == nil
+	s.Data = data
+	return s, true
 }
 
 func decodeEvent(kind Kind, data []byte) (Event, error) {
@@ -148,6 +141,9 @@ func decodeEvent(kind Kind, data []byte) (Event, error) {
 	case KindPermissionRevoked:
 		return decodeData[PermissionRevoked](data)
 	case KindDecisionMade:
+		if d, ok := quickDecision(data); ok {
+			return d, nil
+		}
 		return decodeData[DecisionMade](data)
 	case KindDecisionSettled:
 		return decodeData[DecisionSettled](data)

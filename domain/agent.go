@@ -53,6 +53,8 @@ type Agent struct {
 	// Version is the passport version: the sequence of the newest event on the
 	// agent's subject, whatever it changed.
 	Version uint64
+	// Position is where that event is.
+	Position Position
 	// Updated is the time of the newest event. Time on a passport never runs
 	// back: what is decided next is decided at this moment or later.
 	Updated time.Time
@@ -111,7 +113,7 @@ func (a Agent) Evolve(r Recorded) Agent {
 	if r.Last != a.Version {
 		return a.Stop(fmt.Errorf("event %d follows %d, but %d is the last one known", r.Position.Seq, r.Last, a.Version))
 	}
-	a.Version, a.Updated = r.Position.Seq, Later(a.Updated, r.At)
+	a.Version, a.Position, a.Updated = r.Position.Seq, r.Position, Later(a.Updated, r.At)
 	switch e := r.Event.(type) {
 	case DecisionMade:
 		return a.decided(e, r)
@@ -191,7 +193,7 @@ func (a Agent) decided(d DecisionMade, r Recorded) Agent {
 	}
 	if d.Uses() {
 		a = a.resolved(d.ApprovalID, r, func(p *Approval) {
-			p.state, p.UsedBy, p.StickyUntil = ApprovalIsUsed, d.RequestID, p.ExpiresAt
+			p.state, p.UsedBy, p.StickyUntil = ApprovalIsUsed, d.RequestID, Later(p.ExpiresAt, r.At.Add(usedFor))
 		})
 	}
 	amount, err := parseAmount(d.Request.Amount, d.Request.Currency)

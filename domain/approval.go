@@ -121,8 +121,17 @@ func (s ApprovalSettings) check() error {
 		checkDuration("/approvals/pendingFor", s.PendingFor, false),
 		checkDuration("/approvals/validFor", s.ValidFor, false),
 		checkDuration("/approvals/denialFor", s.DenialFor, false),
-		checkDuration("/approvals/remindEvery", s.RemindEvery, true),
+		checkReminder(s.RemindEvery),
 	)
+}
+
+// checkReminder refuses reminders that nobody could keep up with: each is an
+// event on the agent's own stream.
+func checkReminder(d Duration) error {
+	if d != 0 && (d < Duration(time.Minute) || d > longest) {
+		return RejectField(Invalid, "/approvals/remindEvery", "is %s; use 1m to %s, or 0s for none", d, longest)
+	}
+	return nil
 }
 
 // Gate is what a decision that asked for a new approval went by: the account's
@@ -139,18 +148,30 @@ type Gate struct {
 	MinRole     Role     `json:"minRole"`
 	Quorum      int      `json:"quorum"`
 	MostPending int      `json:"mostPending"`
+	// With are the permissions that ask too, beside the decision's own.
+	With []PermissionID `json:"with,omitzero"`
 }
 
-// gateOf is the gate of a permission for a request.
-func gateOf(p *Permission, s ApprovalSettings, digest string) *Gate {
+// gateOf is the gate for a request that passes p, the strictest of those that
+// ask. What any of them asks for has to be met.
+func gateOf(p *Permission, asking []*Permission, s ApprovalSettings, digest string) *Gate {
 	g := &Gate{
 		Digest: digest, PendingFor: s.PendingFor, ValidFor: s.ValidFor, DenialFor: s.DenialFor,
 		RemindEvery: s.RemindEvery, MostPending: s.MostPending, MinRole: p.minRole(), Quorum: p.quorum(),
 	}
-	if t := p.Terms.Approval; t != nil {
-		g.PendingFor = narrower(g.PendingFor, t.PendingFor)
-		g.ValidFor = narrower(g.ValidFor, t.ValidFor)
-		g.DenialFor = narrower(g.DenialFor, t.DenialFor)
+	for _, q := range asking {
+		if q.minRole().rank() > g.MinRole.rank() {
+			g.MinRole = q.minRole()
+		}
+		g.Quorum = max(g.Quorum, q.quorum())
+		if t := q.Terms.Approval; t != nil {
+			g.PendingFor = narrower(g.PendingFor, t.PendingFor)
+			g.ValidFor = narrower(g.ValidFor, t.ValidFor)
+			g.DenialFor = narrower(g.DenialFor, t.DenialFor)
+		}
+		if q != p {
+			g.With = append(g.With, q.ID)
+		}
 	}
 	return g
 }
@@ -184,17 +205,32 @@ func (p *Permission) quorum() int {
 	return 1
 }
 
+// strictest is the index of the permission that asks for most: the highest role,
+// then the most people, then the newest.
+func strictest(asking []*Permission) (most int) {
+	for i, p := range asking {
+		if !asking[most].stricter(p) {
+			most = i
+		}
+	}
+	return most
+}
+
 // stricter reports whether p asks for more than q before an action is allowed.
 func (p *Permission) stricter(q *Permission) bool {
 	return cmp.Or(cmp.Compare(p.minRole().rank(), q.minRole().rank()), cmp.Compare(p.quorum(), q.quorum())) > 0
 }
 
 // approvalDigest binds an approval to a request in the form it is evaluated and
-// recorded in, every field of it, and to a permission at a version.
-func approvalDigest(p *Permission, req *Request) string {
+// recorded in, every field of it, and to the permissions that ask, each at its
+// version: where one comes or goes or changes, other people may have to agree.
+func approvalDigest(p *Permission, asking []*Permission, req *Request) string {
 	b := append(make([]byte, 0, 512), "approval\x00"...)
 	b = append(append(b, p.ID...), 0)
-	b = append(strconv.AppendUint(b, p.Version, 10), 0)
+	for _, q := range asking {
+		b = append(append(b, q.ID...), 0)
+		b = append(strconv.AppendUint(b, q.Version, 10), 0)
+	}
 	sum := sha256.Sum256(req.append(b))
 	return hex.EncodeToString(sum[:])
 }
@@ -217,6 +253,10 @@ const (
 	ApprovalHasExpired  ApprovalState = "expired"
 	ApprovalIsCancelled ApprovalState = "cancelled"
 )
+
+// usedFor is how long at least a use answers the same request, so that those
+// who asked at the same time are told of it, and ask nobody anew.
+const usedFor = time.Minute
 
 // Open reports whether people are still asked, or their yes can still be used.
 func (s ApprovalState) Open() bool { return s == ApprovalPending || s == ApprovalIsApproved }
@@ -407,7 +447,7 @@ func (a Agent) driven(by MemberID) Agent {
 // resting are the open approvals that stand on a permission.
 func (a Agent) resting(id PermissionID) (ids []ApprovalID) {
 	for _, p := range a.approvals {
-		if p.PermissionID == id && p.state.Open() {
+		if p.state.Open() && (p.PermissionID == id || slices.Contains(p.Gate.With, id)) {
 			ids = append(ids, p.ID)
 		}
 	}
@@ -485,17 +525,10 @@ func (a Agent) Approve(cmd Review) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Who said yes before, and may not any more, doesn't count any more.
-	voters := make([]MemberID, 0, len(p.Votes)+1)
-	for _, v := range p.Votes {
-		if _, err := p.mayApprove(cmd.Account, v.MemberID); err == nil && v.MemberID != cmd.By {
-			voters = append(voters, v.MemberID)
-		}
-	}
-	voters = append(voters, cmd.By)
+	voters, selves := p.counting(cmd.Account, cmd.By, self)
 	if len(voters) >= p.Gate.Quorum {
 		return []Event{ApprovalApproved{
-			ApprovalID: p.ID, MemberID: cmd.By, Comment: cmd.Comment, Self: self, Voters: voters,
+			ApprovalID: p.ID, MemberID: cmd.By, Comment: cmd.Comment, Self: self, Voters: voters, SelfVoters: selves,
 			ExpiresAt: cmd.Now.Add(time.Duration(p.Gate.ValidFor)),
 		}}, nil
 	}
@@ -503,6 +536,27 @@ func (a Agent) Approve(cmd Review) ([]Event, error) {
 		return nil, nil
 	}
 	return []Event{ApprovalVoted{ApprovalID: p.ID, MemberID: cmd.By, Comment: cmd.Comment, Self: self}}, nil
+}
+
+// counting are those whose yes counts, by last, and those among them who drive
+// the agent. Who said yes before, and may not any more, doesn't count any more.
+func (a *Approval) counting(account Account, by MemberID, self bool) (voters, selves []MemberID) {
+	for _, v := range a.Votes {
+		if v.MemberID == by {
+			continue
+		}
+		self, err := a.mayApprove(account, v.MemberID)
+		if err != nil {
+			continue
+		}
+		if voters = append(voters, v.MemberID); self {
+			selves = append(selves, v.MemberID)
+		}
+	}
+	if voters = append(voters, by); self {
+		selves = append(selves, by)
+	}
+	return voters, selves
 }
 
 // Deny decides on a no. One is enough.
@@ -647,6 +701,9 @@ func (a *Approval) conflict(verb string, state ApprovalState) error {
 	}
 	return Reject(Conflict, "approval %s is %s and can't be %s", a.ID, state, verb)
 }
+
+// Closed is the refusal of an act on an approval that has come to its end.
+func (a *Approval) Closed(now time.Time) error { return a.conflict("changed", a.StateAt(now)) }
 
 func errNoApproval(id ApprovalID) error { return Reject(NotFound, "no approval %s", id) }
 

@@ -21,7 +21,11 @@ func TestReview(t *testing.T) {
 		return func(w *world) ([]Event, error) { return w.agent.Withdraw(w.review(id, by)) }
 	}
 	yes := func(now time.Time, self bool, voters ...MemberID) []Event {
-		return []Event{ApprovalApproved{ApprovalID: "apr_1", MemberID: voters[len(voters)-1], Self: self, Voters: voters, ExpiresAt: now.Add(30 * time.Minute)}}
+		e := ApprovalApproved{ApprovalID: "apr_1", MemberID: voters[len(voters)-1], Self: self, Voters: voters, ExpiresAt: now.Add(30 * time.Minute)}
+		if self {
+			e.SelfVoters = voters[len(voters)-1:]
+		}
+		return []Event{e}
 	}
 	voted := func(by MemberID) []Event { return []Event{ApprovalVoted{ApprovalID: "apr_1", MemberID: by}} }
 	no := func(by MemberID) []Event {

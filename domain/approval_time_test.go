@@ -13,7 +13,7 @@ func TestReplacingAndRevokingNameTheApprovalsTheyCancel(t *testing.T) {
 	// event, apr_5 stands on another permission, apr_6 was used.
 	short := Terms{Action: "soon", RequiresApproval: ApprovalRule{Always: true}, Approval: &ApprovalTerms{PendingFor: Duration(time.Minute)}}
 	w := newWorld(
-		t, granted(Terms{Action: "purchase", AllowedActions: []Action{"purchase", "soon"}, RequiresApproval: ApprovalRule{Always: true}}, short),
+		t, granted(Terms{Action: "purchase", RequiresApproval: ApprovalRule{Always: true}}, short),
 		gets(ApprovalRequired, buy("1")), gets(ApprovalRequired, buy("2")), gets(ApprovalRequired, buy("3")),
 		approved("apr_2", "mem_al"), refused("apr_3", "mem_al", ""),
 		gets(ApprovalRequired, Ask{Action: "soon"}),

@@ -159,7 +159,17 @@ func (g *Gate) append(dst []byte) []byte {
 	dst = strconv.AppendInt(dst, int64(g.Quorum), 10)
 	dst = append(dst, `,"mostPending":`...)
 	dst = strconv.AppendInt(dst, int64(g.MostPending), 10)
-	return append(dst, '}')
+	if g.With == nil {
+		return append(dst, '}')
+	}
+	dst = append(dst, `,"with":[`...)
+	for i, id := range g.With {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendText(dst, id)
+	}
+	return append(dst, `]}`...)
 }
 
 func (r *Request) append(dst []byte) []byte {

@@ -64,6 +64,15 @@ func quickGate(in *quick) *Gate {
 	g.Quorum = in.int()
 	in.want(`,"mostPending":`)
 	g.MostPending = in.int()
+	if in.has(`,"with":[`) {
+		for g.With = []PermissionID{}; !in.other && !in.has(`]`); {
+			if len(g.With) > 0 {
+				in.want(`,`)
+			}
+			in.want(`"`)
+			g.With = append(g.With, PermissionID(in.text()))
+		}
+	}
 	in.want(`}`)
 	return &g
 }

@@ -152,7 +152,7 @@ func TestEveryFieldOfARequestIsInItsStoredForm(t *testing.T) {
 		Command: "e", Cwd: "/f", Context: Facts{Branch: "g", Environment: "h", Repository: "i"}, ArgumentsDigest: "j",
 	}
 	p := &Permission{ID: "perm_1", Version: 1}
-	whole := approvalDigest(p, &full)
+	whole := approvalDigest(p, []*Permission{p}, &full)
 	for _, index := range [][]int{{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9, 0}, {9, 1}, {9, 2}, {10}} {
 		without := full
 		f := reflect.ValueOf(&without).Elem().FieldByIndex(index)
@@ -160,7 +160,7 @@ func TestEveryFieldOfARequestIsInItsStoredForm(t *testing.T) {
 			t.Fatalf("field %v has no value", index)
 		}
 		f.SetZero()
-		if approvalDigest(p, &without) == whole {
+		if approvalDigest(p, []*Permission{p}, &without) == whole {
 			t.Errorf("without field %v: got the same digest, want another", index)
 		}
 	}
@@ -168,7 +168,11 @@ func TestEveryFieldOfARequestIsInItsStoredForm(t *testing.T) {
 		t.Errorf("a request has %d fields; add the new one here", n)
 	}
 	other := func(id PermissionID, version uint64) string {
-		return approvalDigest(&Permission{ID: id, Version: version}, &full)
+		p := &Permission{ID: id, Version: version}
+		return approvalDigest(p, []*Permission{p}, &full)
+	}
+	if approvalDigest(p, []*Permission{p, {ID: "perm_2", Version: 1}}, &full) == whole {
+		t.Error("got the same digest when another permission asks too, want another")
 	}
 	if other("perm_2", 1) == whole || other("perm_1", 2) == whole || other("perm_1\x001", 1) == whole {
 		t.Error("got the same digest for another permission, want another")

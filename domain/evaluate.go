@@ -189,15 +189,17 @@ func canonical(resource string) bool {
 }
 
 // choose judges each active permission by all its rules. Of those that pass the
-// strictest wins: one that asks for a person before one that doesn't, among
-// those the one that asks for more, and otherwise the newest. If none passes,
-// the code is that of the one that got furthest.
+// strictest wins: one that asks for a person before one that doesn't, and
+// otherwise the newest. Where several ask, all that they ask for has to be met.
+// If none passes, the code is that of the one that got furthest.
 func (e *evaluation) choose(active []*Permission) {
 	var (
-		winner   *Permission
-		gated    bool // the winner asks for a person
-		best     failure
-		furthest *Permission
+		winner    *Permission
+		asking    []*Permission // those that pass and ask for a person
+		unpriced  failure       // of one that can't tell whether to ask
+		unpricedP *Permission
+		best      failure
+		furthest  *Permission
 	)
 	for _, p := range active {
 		if p.Terms.Action != e.req.Action && !listed(p.Terms.AllowedActions, e.req.Action) {
@@ -206,17 +208,26 @@ func (e *evaluation) choose(active []*Permission) {
 		e.widest = max(e.widest, scopeOf(p))
 		f := e.judge(p)
 		switch {
+		case f.code == "" && e.asks(p):
+			asking = append(asking, p)
 		case f.code == "":
-			if asks := e.asks(p); winner == nil || asks && (!gated || !winner.stricter(p)) || !asks && !gated {
-				winner, gated = p, asks
-			}
+			winner = p
 		case furthest == nil || f.passed >= best.passed:
 			best, furthest = f, p
 		}
+		if f.code != "" && f.rule == RuleApproval {
+			unpriced, unpricedP = f, p
+		}
 	}
 	switch {
+	case unpricedP != nil:
+		// All its other rules hold. Whether it asks for a person can't be known,
+		// and that must not be a way to one that doesn't.
+		e.deny(unpriced.code, unpricedP.ID, unpriced.detail)
+	case asking != nil:
+		e.settle(asking[strictest(asking)], asking)
 	case winner != nil:
-		e.settle(winner, gated)
+		e.settle(winner, nil)
 	case furthest != nil:
 		e.deny(best.code, furthest.ID, best.detail)
 		e.made.WindowEndsAt = best.until
@@ -228,7 +239,7 @@ func (e *evaluation) choose(active []*Permission) {
 
 // settle decides on a request that a permission lets pass: by what limits all
 // permissions together, and then, if it is to be asked for, by a person.
-func (e *evaluation) settle(p *Permission, gated bool) {
+func (e *evaluation) settle(p *Permission, asking []*Permission) {
 	if len(e.agent.limits) > 0 {
 		used := e.agent.tally("")
 		e.together(RuleRate, RuleRate, used, e.agent.limits, "the agent")
@@ -240,8 +251,8 @@ func (e *evaluation) settle(p *Permission, gated bool) {
 	}
 	switch {
 	case e.made.Outcome != "":
-	case gated:
-		e.gate(p)
+	case asking != nil:
+		e.gate(p, asking)
 	default:
 		e.allow(p, "allowed by permission "+string(p.ID))
 	}
@@ -274,11 +285,11 @@ func (e *evaluation) asks(p *Permission) bool {
 }
 
 // gate asks a person, or goes by what one has answered.
-func (e *evaluation) gate(p *Permission) {
-	digest := approvalDigest(p, &e.req)
+func (e *evaluation) gate(p *Permission, asking []*Permission) {
+	digest := approvalDigest(p, asking, &e.req)
 	answer := e.agent.answering(digest, e.now)
 	if answer == nil {
-		e.open(p, digest)
+		e.open(p, asking, digest)
 		return
 	}
 	e.made.ApprovalID = answer.ID
@@ -300,8 +311,8 @@ func (e *evaluation) gate(p *Permission) {
 }
 
 // open asks for a new approval, unless too many are open.
-func (e *evaluation) open(p *Permission, digest string) {
-	e.made.Gate = gateOf(p, e.Settings, digest)
+func (e *evaluation) open(p *Permission, asking []*Permission, digest string) {
+	e.made.Gate = gateOf(p, asking, e.Settings, digest)
 	if n := e.agent.pending(e.now); n >= e.made.Gate.MostPending {
 		e.check(p.ID, RuleApproval, fmt.Sprintf("%d approvals are open", n))
 		e.deny(TooManyPending, p.ID, fmt.Sprintf("%d approvals of the agent are open, and there can't be more; wait until people have answered some", n))
@@ -319,6 +330,7 @@ func (e *evaluation) require(p *Permission, reason string) {
 // held before it. The zero failure is none.
 type failure struct {
 	code   ReasonCode
+	rule   Rule
 	detail string
 	passed int
 	until  time.Time // when the window of a limit ends
@@ -340,7 +352,7 @@ func (e *evaluation) judge(p *Permission) failure {
 		switch {
 		case f.code != "":
 		case v.code != "":
-			f.code, f.detail = v.code, v.detail
+			f.code, f.rule, f.detail = v.code, rule, v.detail
 		default:
 			f.passed++
 		}

@@ -186,8 +186,10 @@ type (
 		Comment    string     `json:"comment,omitempty"`
 		Self       bool       `json:"self,omitzero"`
 		// Voters are all whose yes counted, MemberID last.
-		Voters    []MemberID `json:"voters"`
-		ExpiresAt time.Time  `json:"expiresAt"`
+		Voters []MemberID `json:"voters"`
+		// SelfVoters are those among them who drive the agent.
+		SelfVoters []MemberID `json:"selfVoters,omitzero"`
+		ExpiresAt  time.Time  `json:"expiresAt"`
 	}
 	// ApprovalDenied is a no. It answers the same request until StickyUntil.
 	ApprovalDenied struct {

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -204,11 +205,11 @@ func TestGateIsTheSettingsNarrowedByThePermission(t *testing.T) {
 		MinRole: RoleAdmin, Quorum: 3, MostPending: 7,
 	}
 	want.Digest = w.last.Gate.Digest
-	if len(want.Digest) != 64 || *w.last.Gate != want {
+	if len(want.Digest) != 64 || !reflect.DeepEqual(*w.last.Gate, want) {
 		t.Errorf("got %+v, want %+v", *w.last.Gate, want)
 	}
 	p, ok := w.agent.Approval("apr_1")
-	if !ok || p.Gate != want || p.RequestID != "req_1" || p.PermissionID != "perm_1" || p.PermissionVersion != w.agent.Permissions[0].Version ||
+	if !ok || !reflect.DeepEqual(p.Gate, want) || p.RequestID != "req_1" || p.PermissionID != "perm_1" || p.PermissionVersion != w.agent.Permissions[0].Version ||
 		p.Request.Amount != "1.00" || !p.Opened.Equal(noon) || !p.ExpiresAt.Equal(noon.Add(time.Hour)) || p.Recorded() != ApprovalPending {
 		t.Errorf("got %+v", p)
 	}

@@ -335,7 +335,7 @@ func (t tally) short(kind Rule, limits []limit, whose string, req *Request, now 
 		counted = true
 		c, _ := t.find(l.limitKey)
 		c = c.at(l, now)
-		if n <= l.most-min(c.used, l.most) {
+		if n <= l.most-c.used { // less than 0 where the limit was lowered below what is used
 			continue
 		}
 		return shortage{code: l.exceeded(), detail: l.spent(whose, c, n), until: c.until}, true

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"iter"
 	"slices"
 	"time"
 )
@@ -30,14 +31,18 @@ type Reservation struct {
 }
 
 // MostReservations is how many of an agent's newest allows that spent can be
-// settled. What is older stays spent: a passport must not grow without end.
+// settled. What is older stays spent: a passport must not grow without end. An
+// agent that has had so many takes about 1.5 MB.
 const MostReservations = 10_000
 
-// reservations is a list of them, the newest first, which never changes: to add
-// one costs the same however many there are, and what others hold stays as it is.
+// reservations is a list of them that never changes: what others hold stays as
+// it is. The newest are in a chain, so that to add one copies nothing; older ones
+// are in blocks, so that to settle one copies only its block.
 type reservations struct {
 	newest *reserved
-	length int
+	length int // of the chain
+	// blocks are the oldest first, and so is what each holds.
+	blocks [][]Reservation
 }
 
 type reserved struct {
@@ -45,34 +50,54 @@ type reserved struct {
 	older *reserved
 }
 
+// blockSize is how many a block holds; mostBlocks how many blocks there are
+// beside the chain.
+const (
+	blockSize  = 125
+	mostBlocks = MostReservations / blockSize
+)
+
 func (l reservations) add(r Reservation) reservations {
-	l = reservations{newest: &reserved{r, l.newest}, length: l.length + 1}
-	if l.length < 2*MostReservations {
+	l.newest, l.length = &reserved{r, l.newest}, l.length+1
+	if l.length < blockSize {
 		return l
 	}
-	var kept []Reservation
-	for n := l.newest; n != nil && len(kept) < MostReservations; n = n.older {
-		kept = append(kept, n.Reservation)
+	block := make([]Reservation, blockSize)
+	i := blockSize
+	for n := l.newest; n != nil; n = n.older {
+		i--
+		block[i] = n.Reservation
 	}
-	l = reservations{length: len(kept)}
-	for _, r := range slices.Backward(kept) {
-		l.newest = &reserved{r, l.newest}
+	kept := l.blocks[max(0, len(l.blocks)+1-mostBlocks):]
+	return reservations{blocks: append(slices.Clip(kept), block)}
+}
+
+// all yields them, the newest first.
+func (l reservations) all(yield func(*Reservation) bool) {
+	for n := l.newest; n != nil; n = n.older {
+		if !yield(&n.Reservation) {
+			return
+		}
 	}
-	return l
+	for _, block := range slices.Backward(l.blocks) {
+		for i := range block {
+			if !yield(&block[len(block)-1-i]) {
+				return
+			}
+		}
+	}
 }
 
 func (l reservations) find(id RequestID) (Reservation, bool) {
-	i := 0
-	for n := l.newest; n != nil && i < MostReservations; n, i = n.older, i+1 {
-		if n.RequestID == id {
-			return n.Reservation, true
+	for r := range l.all {
+		if r.RequestID == id {
+			return *r, true
 		}
 	}
 	return Reservation{}, false
 }
 
-// settle is the list with one settled. Those newer are made anew, the older
-// are shared.
+// settle is the list with one settled.
 func (l reservations) settle(e DecisionSettled) reservations {
 	var newer []Reservation
 	for n := l.newest; n != nil; n = n.older {
@@ -88,19 +113,30 @@ func (l reservations) settle(e DecisionSettled) reservations {
 		}
 		return l
 	}
+	for b, block := range l.blocks {
+		i := slices.IndexFunc(block, func(r Reservation) bool { return r.RequestID == e.RequestID })
+		if i < 0 {
+			continue
+		}
+		block = slices.Clone(block)
+		block[i].Settled = &e
+		l.blocks = slices.Clone(l.blocks)
+		l.blocks[b] = block
+		return l
+	}
 	return l
 }
 
-// Unsettled are the agent's allows that spent and that nothing was reported of,
-// the newest first.
-func (a Agent) Unsettled() (list []Reservation) {
-	i := 0
-	for n := a.reserved.newest; n != nil && i < MostReservations; n, i = n.older, i+1 {
-		if n.Settled == nil {
-			list = append(list, n.Reservation)
+// Unsettled yields the agent's allows that spent and that nothing was reported
+// of, the newest first.
+func (a Agent) Unsettled() iter.Seq[Reservation] {
+	return func(yield func(Reservation) bool) {
+		for r := range a.reserved.all {
+			if r.Settled == nil && !yield(*r) {
+				return
+			}
 		}
 	}
-	return list
 }
 
 // Reservation returns one of the agent's newest allows that spent.

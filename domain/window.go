@@ -2,7 +2,6 @@ package domain
 
 import (
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -105,29 +104,4 @@ func minutes(s string) (int, bool) {
 	h, m := int(s[0]-'0')*10+int(s[1]-'0'), int(s[3]-'0')*10+int(s[4]-'0')
 	n := h*60 + m
 	return n, m < 60 && n <= dayMinutes
-}
-
-// loadZone looks in the zone database, which is as much part of the program as
-// its code. It refuses the names that mean something else on each machine.
-func loadZone(name string) (*time.Location, error) {
-	switch {
-	case name == "", name == "Local", name == "localtime", name == "posixrules", name == "Factory",
-		strings.HasPrefix(name, "posix/"), strings.HasPrefix(name, "right/"), !zoneName(name):
-	default:
-		if zone, err := time.LoadLocation(name); err == nil {
-			return zone, nil
-		}
-	}
-	return nil, fmt.Errorf("%s is not a time zone; use an IANA name such as Europe/Berlin", quote(name))
-}
-
-// zoneName keeps what is not a name away from the file system.
-func zoneName(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '/' || c == '_' || c == '-' || c == '+') {
-			return false
-		}
-	}
-	return len(s) <= 64 && s[0] != '/' && !strings.Contains(s, "//")
 }

@@ -156,7 +156,7 @@ func (w *Writer) CancelOwn(ctx context.Context, c Caller, a *domain.Approval) (*
 func (w *Writer) approval(a *domain.Approval, err error) (*domain.Approval, error) {
 	now := w.Passports.Approval(a.ID)
 	if rule, ok := errors.AsType[*domain.RuleError](err); ok && rule.Code == domain.NotFound && now != nil {
-		return nil, domain.Reject(domain.Conflict, "approval %s is %s, and nothing can be done about it any more", a.ID, now.StateAt(w.Now()))
+		return nil, now.Closed(w.Now())
 	}
 	return now, err
 }
@@ -167,16 +167,24 @@ func (w *Writer) Settle(ctx context.Context, c Caller, cmd domain.SettleDecision
 	shared := domain.Stream{Account: c.Agent.Account, Budget: true}
 	act := c.acts()
 	act.cause = string(cmd.RequestID)
-	agent, err := w.agentAt(ctx, act, func(agent domain.Agent, _ domain.Account, _ time.Time) ([]domain.Event, error) {
+	var settled domain.Reservation // as of the last attempt: many newer ones push it out of the passport
+	_, err := w.agentAt(ctx, act, func(agent domain.Agent, _ domain.Account, _ time.Time) ([]domain.Event, error) {
 		events, back, err := agent.Settle(cmd)
-		if err != nil || back == nil {
-			return events, err
+		if err != nil {
+			return nil, err
+		}
+		settled, _ = agent.Reservation(cmd.RequestID)
+		if len(events) > 0 {
+			e := events[0].(domain.DecisionSettled)
+			settled.Settled = &e
+		}
+		if back == nil {
+			return events, nil
 		}
 		if err := catchUp(ctx, w.Log, w.Passports, shared); err != nil {
 			return nil, err
 		}
 		return append(events, *back), nil
 	})
-	r, _ := agent.Reservation(cmd.RequestID)
-	return r, err
+	return settled, err
 }

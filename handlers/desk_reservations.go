@@ -56,7 +56,7 @@ func (d *Desk) ReservationsFor(ctx context.Context, c Caller, q ReservationQuery
 		agents = d.Identifier.Passports.Agents(s.Account)
 	}
 	for _, a := range agents {
-		for _, r := range a.Unsettled() {
+		for r := range a.Unsettled() {
 			if q.After == "" || r.RequestID < q.After {
 				page.Reservations = append(page.Reservations, ViewReservation(a.ID, r))
 			}

@@ -30,9 +30,16 @@ func (w *Writer) RegisterAgent(ctx context.Context, by Member, cmd domain.Regist
 		}
 		return a.Register(cmd)
 	})
-	if err == nil {
-		agent, err = w.share(ctx, by, agent)
+	if err != nil {
+		return agent, "", err
 	}
+	// Either the log has the account's limits before the agent, and they are known
+	// here once the agent's own place in it is, or it has them after, and whoever
+	// set them finds the agent.
+	if err := w.CatchUp(ctx, agent.Position); err != nil {
+		return agent, "", unavailable(err, "agent %s is registered and can't be used yet; give it a new key with rotate-key", agent.ID)
+	}
+	agent, err = w.share(ctx, by, agent)
 	return agent, key, err
 }
 

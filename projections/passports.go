@@ -26,7 +26,7 @@ type Passports struct {
 	tokens   map[domain.TokenHash]memberRef
 	// approvals holds every approval there ever was, as it stands.
 	approvals map[domain.ApprovalID]*domain.Approval
-	// waiting are closed, and taken out, when the agent's next event is folded.
+	// waiting are closed, and taken out, when an approval of the agent changes.
 	waiting map[domain.Stream]chan struct{}
 }
 
@@ -117,7 +117,8 @@ func (p *Passports) foldAgent(r domain.Recorded) {
 		p.keys[after.Key] = s
 	}
 	p.put(s, &after)
-	for _, a := range after.Changed(r.Event) {
+	changed := after.Changed(r.Event)
+	for _, a := range changed {
 		if p.approvals[a.ID] == nil {
 			acct := p.account(s.Account)
 			acct.approvals = append(acct.approvals, a.ID)
@@ -127,7 +128,7 @@ func (p *Passports) foldAgent(r domain.Recorded) {
 		}
 		p.approvals[a.ID] = a
 	}
-	if waiting := p.waiting[s]; waiting != nil {
+	if waiting := p.waiting[s]; waiting != nil && len(changed) > 0 {
 		close(waiting)
 		delete(p.waiting, s)
 	}
@@ -230,7 +231,7 @@ func (p *Passports) Approvals(id domain.AccountID) iter.Seq[*domain.Approval] {
 	}
 }
 
-// Changed is closed when the next event of an agent is folded. Ask for it, then
+// Changed is closed when an approval of an agent changes next. Ask for it, then
 // look, then wait.
 func (p *Passports) Changed(s domain.Stream) <-chan struct{} {
 	p.mu.Lock()

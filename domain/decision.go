@@ -37,7 +37,8 @@ type Check struct {
 // Rule names what a check looked at.
 type Rule string
 
-// The rules in the order in which they are applied.
+// The rules, in the order in which they are applied to a permission and then to
+// all together.
 const (
 	RuleAgent    Rule = "agent"
 	RuleActive   Rule = "active"

@@ -18,9 +18,22 @@ import (
 // learns a secret is a smaller harm than one who approves what was hidden.
 func Shown(s string) string {
 	s = visible(s)
+	return redacted(s, namedSecrets(s), urlSecrets(s), shapedSecrets(s), keyBodies(s))
+}
+
+// ShownTarget is [Shown] for what names a place: a path, a host, a resource. All
+// of it says what is acted on, so nothing is redacted but tokens that say
+// themselves that they are.
+func ShownTarget(s string) string {
+	s = visible(s)
+	return redacted(s, urlSecrets(s), shapedSecrets(s))
+}
+
+// redacted is a text with runs of it redacted.
+func redacted(s string, found ...[]span) string {
 	var b strings.Builder
 	end := 0
-	for _, hidden := range secrets(s) {
+	for _, hidden := range apart(slices.Concat(found...)) {
 		b.WriteString(s[end:hidden.from])
 		plural := "s"
 		if hidden.until-hidden.from == 1 {
@@ -123,21 +136,20 @@ var blank = &unicode.RangeTable{
 // span is a run of a secret's characters in a text.
 type span struct{ from, until int }
 
-// secrets are the runs to redact, in order and apart from one another. They are
-// of the secret alphabet alone, so no operator, quote or blank of a command is
-// ever in one.
-func secrets(s string) []span {
-	found := slices.Concat(namedSecrets(s), urlSecrets(s), shapedSecrets(s), keyBodies(s))
+// apart are the runs in order, and apart from one another. They are of the
+// secret alphabet alone, so no operator, quote or blank of a command is ever in
+// one.
+func apart(found []span) []span {
 	slices.SortFunc(found, func(a, b span) int { return a.from - b.from })
-	var apart []span
+	var runs []span
 	for _, f := range found {
-		if last := len(apart) - 1; last >= 0 && f.from <= apart[last].until {
-			apart[last].until = max(apart[last].until, f.until)
+		if last := len(runs) - 1; last >= 0 && f.from <= runs[last].until {
+			runs[last].until = max(runs[last].until, f.until)
 			continue
 		}
-		apart = append(apart, f)
+		runs = append(runs, f)
 	}
-	return apart
+	return runs
 }
 
 // inSecret reports whether a secret may have c in it.
@@ -161,7 +173,7 @@ func run(s string, from int, in func(byte) bool) int {
 // looksRandom reports whether a word can't be a program, a path or a branch
 // that somebody named.
 func looksRandom(s string) bool {
-	path := s != "" && strings.IndexByte("/.~", s[0]) >= 0 || len(s) < 32 && strings.Contains(s, "/")
+	path := s != "" && strings.IndexByte(".~", s[0]) >= 0 || strings.Contains(s, "/") || strings.Contains(s, "..")
 	return !path && mixed(s)
 }
 
@@ -182,6 +194,10 @@ var secretNames = []string{
 	"password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "secretkey", "privatekey",
 	"auth", "authorization", "credential", "credentials", "cookie",
 }
+
+// longestSecret bounds what is looked at behind each of many names; what goes on
+// longer is shown from there on.
+const longestSecret = 512
 
 const longestName = 16 // of secretNames, with some - and _
 
@@ -211,7 +227,7 @@ func namedSecrets(s string) []span {
 		from = skip(s, from, `"'`)
 		scheme := schemeAt(s, from)
 		from += scheme
-		until := run(s, from, inSecret)
+		until := run(s[:min(len(s), from+longestSecret)], from, inSecret)
 		if n.hides(s, s[from:until], s[until:], scheme > 0) {
 			found = append(found, span{from, until})
 			i = until - 1
@@ -260,21 +276,23 @@ func naming(s string, i int) (named, bool) {
 }
 
 // hides reports whether the value of the name is to be redacted, with rest after
-// it. A value that hangs on its name by = can be no command, but one after a
-// blank can: "sudo -p password: reboot" runs reboot, and what is pushed to by
-// "git push origin token:main" is main. Those have to look like secrets, or to
-// stand where no shell takes them for words of their own.
+// it. Whoever asks writes the name, and would hide what they are up to by it:
+// "AUTH=reboot; $AUTH" and "sudo -p password: reboot" run reboot, and "git push
+// origin token:main" pushes to main. So a value has to look like a secret, or to
+// stand where no shell takes it for a word of its own, and is never a path.
 func (n named) hides(s, value, rest string, scheme bool) bool {
 	before, spaced := s[:n.from], n.before || n.behind
 	switch {
-	case strings.Trim(value, "_.~+/=-") == "":
+	case strings.Trim(value, "_.~+/=-") == "", strings.Contains(value, "/"):
 		return false
 	case n.sign == ' ':
-		return s[n.from] == '-' && value[0] != '-' && (looksRandom(value) || !scheme && !afterOption(before))
+		return s[n.from] == '-' && looksRandom(value)
 	case n.sign == '=' && n.behind && !n.before: // "token= reboot" runs reboot
 		return false
-	case n.sign == '=' && !spaced, scheme, looksRandom(value):
+	case looksRandom(value):
 		return true
+	case n.sign == '=':
+		return false
 	}
 	if before == "" || !isQuote(before[len(before)-1]) {
 		return !n.quoted && spaced && beginsLine(before)
@@ -296,17 +314,6 @@ func (n named) hides(s, value, rest string, scheme bool) bool {
 func closes(s string, quote byte, then string) bool {
 	s = strings.TrimLeft(s, `\`)
 	return s != "" && s[0] == quote && (len(s) == 1 && then[0] == ' ' || len(s) > 1 && strings.IndexByte(then, s[1]) >= 0)
-}
-
-// afterOption reports whether the last word of s is an option, whose value the
-// next word may be, or s ends within a word.
-func afterOption(s string) bool {
-	if s == "" {
-		return false
-	}
-	words := strings.TrimRight(s, " ")
-	last := words[strings.LastIndexByte(words, ' ')+1:]
-	return len(words) == len(s) || strings.HasPrefix(last, "-")
 }
 
 func opensField(s string) bool {

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -134,16 +135,16 @@ func unescape(s string) string {
 func TestShownRedactsSecrets(t *testing.T) {
 	t.Parallel()
 	const random = "Zx81mQ0vT4uW7yB2cD5eF8gH1jK3lM6n" // 32 characters
+	const word = "Zx81mQ0vT4"
 	body := strings.Repeat("MIIEvQIBADANBgkq", 4)
 	for _, tt := range []struct{ name, text, want string }{
-		{"a password", "PASSWORD=hunter2 make", "PASSWORD=[redacted 7 characters] make"},
-		{"one character", "token=x", "token=[redacted 1 character]"},
-		{"a name that ends so", "GITHUB_TOKEN=abc DB_PASSWD=a aws_secret_access_key=b/c+d=", "GITHUB_TOKEN=[redacted 3 characters] DB_PASSWD=[redacted 1 character] aws_secret_access_key=[redacted 6 characters]"},
-		{"the spellings of an API key", "api_key=a1 apikey=a1 api-key=a1 x-api-key=a1", "api_key=[redacted 2 characters] apikey=[redacted 2 characters] api-key=[redacted 2 characters] x-api-key=[redacted 2 characters]"},
-		{"the other names", "auth=ab private_key=ab client_secret=ab credential=ab cookie=ab clientSecret=ab", "auth=[redacted 2 characters] private_key=[redacted 2 characters] client_secret=[redacted 2 characters] credential=[redacted 2 characters] cookie=[redacted 2 characters] clientSecret=[redacted 2 characters]"},
-		{"an option with =", "mysql --password=hunter2 db", "mysql --password=[redacted 7 characters] db"},
-		{"an option", "mysql db --password hunter2 -e x", "mysql db --password [redacted 7 characters] -e x"},
-		{"a quoted option", "mysql db --password 'hunter2'", "mysql db --password '[redacted 7 characters]'"},
+		{"a password", "PASSWORD=" + word + " make", "PASSWORD=[redacted 10 characters] make"},
+		{"a name that ends so", "GITHUB_TOKEN=" + word + " aws_secret_access_key=" + word + "=", "GITHUB_TOKEN=[redacted 10 characters] aws_secret_access_key=[redacted 11 characters]"},
+		{"the spellings of an API key", "api_key=" + word + " apikey=" + word + " x-api-key=" + word, "api_key=[redacted 10 characters] apikey=[redacted 10 characters] x-api-key=[redacted 10 characters]"},
+		{"the other names", "auth=" + word + " private_key=" + word + " clientSecret=" + word + " cookie=" + word, "auth=[redacted 10 characters] private_key=[redacted 10 characters] clientSecret=[redacted 10 characters] cookie=[redacted 10 characters]"},
+		{"an option with =", "mysql --password=" + word + " db", "mysql --password=[redacted 10 characters] db"},
+		{"an option", "mysql db --password " + word + " -e x", "mysql db --password [redacted 10 characters] -e x"},
+		{"a quoted option", "mysql db --password '" + word + "'", "mysql db --password '[redacted 10 characters]'"},
 		{"an option after an option, if it looks random", "run -v --token " + random, "run -v --token [redacted 32 characters]"},
 		{"a header", `curl -H "Authorization: Bearer abc.def" x`, `curl -H "Authorization: Bearer [redacted 7 characters]" x`},
 		{"a basic header", `curl -H 'authorization: basic dXNlcjpwYXNz=='`, `curl -H 'authorization: basic [redacted 14 characters]'`},
@@ -154,9 +155,9 @@ func TestShownRedactsSecrets(t *testing.T) {
 		{"JSON in double quotes", `curl -d "{\"password\": \"hunter2\"}"`, `curl -d "{\"password\": \"[redacted 7 characters]\"}"`},
 		{"JSON on lines", "{\n  \"token\": \"abc\"\n}", `{\u{A}  "token": "[redacted 3 characters]"\u{A}}`},
 		{"YAML", "user: me\n  password: hunter2\n", `user: me\u{A}  password: [redacted 7 characters]\u{A}`},
-		{"a setting", "password = hunter2", "password = [redacted 7 characters]"},
-		{"a make variable", "TOKEN := abc", "TOKEN := [redacted 3 characters]"},
-		{"only as far as the alphabet of secrets goes", "password=hunter2!x", "password=[redacted 7 characters]!x"},
+		{"a setting", "password = " + word, "password = [redacted 10 characters]"},
+		{"a make variable", "TOKEN := " + word, "TOKEN := [redacted 10 characters]"},
+		{"only as far as the alphabet of secrets goes", "password=" + word + "!x", "password=[redacted 10 characters]!x"},
 		{"a URL", "git clone https://user:hunter2@example.com/x", "git clone https://user:[redacted 7 characters]@example.com/x"},
 		{"a URL without a user", "redis://:hunter2@example.com", "redis://:[redacted 7 characters]@example.com"},
 		{"a URL with a percent sign", "https://user:p%40ss@example.com", "https://user:[redacted 1 character]%[redacted 4 characters]@example.com"},
@@ -194,11 +195,20 @@ func TestShownRedactsSecrets(t *testing.T) {
 // What is no secret is shown, above all a command in the place of one.
 func TestShownHidesNoCommand(t *testing.T) {
 	t.Parallel()
+	const word = "Zx81mQ0vT4"
 	for _, text := range []string{
 		"token=$(rm -rf /)",
 		"token=`rm -rf /`",
 		`password="$(rm -rf /)"`,
 		"token= reboot",
+		"AUTH=reboot; $AUTH",
+		"alias token=reboot",
+		"TOKEN=reboot printenv TOKEN | sh",
+		"X_TOKEN=/usr/bin/evil sh -c '$X_TOKEN'",
+		"git push origin --token=main",
+		"https://x.com/?token=/../../admin/delete",
+		"/srv/token=x/../prod/customer.db",
+		"db/token=prod-database",
 		"A=token= reboot",
 		"A=token: reboot",
 		"sudo -p password: reboot",
@@ -242,14 +252,14 @@ func TestShownHidesNoCommand(t *testing.T) {
 		})
 	}
 	for _, tt := range []struct{ text, want string }{
-		{"token=a;rm", "token=[redacted 1 character];rm"},
-		{"token=a&rm", "token=[redacted 1 character]&rm"},
-		{"token=a|rm>b<c", "token=[redacted 1 character]|rm>b<c"},
-		{"token=a\nrm", `token=[redacted 1 character]\u{A}rm`},
-		{"token=a\u00a0rm", `token=[redacted 1 character]\u{A0}rm`},
-		{"token=a$(rm)", "token=[redacted 1 character]$(rm)"},
-		{"token='a'rm", "token='[redacted 1 character]'rm"},
-		{"--password a`rm`", "--password [redacted 1 character]`rm`"},
+		{"token=" + word + ";rm", "token=[redacted 10 characters];rm"},
+		{"token=" + word + "&rm", "token=[redacted 10 characters]&rm"},
+		{"token=" + word + "|rm>b<c", "token=[redacted 10 characters]|rm>b<c"},
+		{"token=" + word + "\nrm", `token=[redacted 10 characters]\u{A}rm`},
+		{"token=" + word + "\u00a0rm", `token=[redacted 10 characters]\u{A0}rm`},
+		{"token=" + word + "$(rm)", "token=[redacted 10 characters]$(rm)"},
+		{"token='" + word + "'rm", "token='[redacted 10 characters]'rm"},
+		{"--password " + word + "`rm`", "--password [redacted 10 characters]`rm`"},
 		{"https://good.example:443@evil.example/", "https://good.example:[redacted 3 characters]@evil.example/"},
 	} {
 		t.Run(tt.text, func(t *testing.T) {
@@ -340,7 +350,7 @@ func FuzzShown(f *testing.F) {
 			}
 		}
 		last := 0
-		for _, hidden := range secrets(seen) {
+		for _, hidden := range apart(slices.Concat(namedSecrets(seen), urlSecrets(seen), shapedSecrets(seen), keyBodies(seen))) {
 			if hidden.from < last || hidden.from >= hidden.until || hidden.until > len(seen) {
 				t.Fatalf("%q: got %+v after %d, want runs in order", seen, hidden, last)
 			}
@@ -351,4 +361,20 @@ func FuzzShown(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What says where an action goes is shown in full, whatever it is dressed as.
+func TestShownTarget(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"/srv/token=x/../prod/customer.db":           "/srv/token=x/../prod/customer.db",
+		"/srv/password=Zx81mQ0vT4uW7yB2/../prod":     "/srv/password=Zx81mQ0vT4uW7yB2/../prod",
+		"db/token=Zx81mQ0vT4uW7yB2cD5eF8gH1":         "db/token=Zx81mQ0vT4uW7yB2cD5eF8gH1",
+		"https://user:Zx81mQ0vT4@example.com/x":      "https://user:[redacted 10 characters]@example.com/x",
+		"repo/ghp_Zx81mQ0vT4uW7yB2cD5eF8gH1/\u202ex": `repo/ghp_[redacted 26 characters]/\u{202E}x`,
+	} {
+		if got := ShownTarget(text); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
 }

@@ -105,7 +105,9 @@ func (l *Log) appendAll(ctx context.Context, p *partition, records []domain.Guar
 	case p.batches <- struct{}{}:
 		defer func() { <-p.batches }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+	}
+	if err := ctx.Err(); err != nil { // both may have been ready
+		return nil, err
 	}
 	ack, err := l.publishAll(ctx, p, records, at)
 	var api *jetstream.APIError
@@ -161,6 +163,10 @@ func (l *Log) publishAll(ctx context.Context, p *partition, records []domain.Gua
 			return ack{}, err
 		}
 	}
+	// Sent whatever becomes of the caller: a batch that is begun and not ended
+	// stays open at the server, which has room for few.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout)
+	defer cancel()
 	reply, err := l.conn.RequestMsgWithContext(ctx, &last.Msg)
 	if err != nil {
 		return ack{}, err

@@ -371,7 +371,7 @@ func TestShownTarget(t *testing.T) {
 		"/srv/password=Zx81mQ0vT4uW7yB2/../prod":     "/srv/password=Zx81mQ0vT4uW7yB2/../prod",
 		"db/token=Zx81mQ0vT4uW7yB2cD5eF8gH1":         "db/token=Zx81mQ0vT4uW7yB2cD5eF8gH1",
 		"https://user:Zx81mQ0vT4@example.com/x":      "https://user:[redacted 10 characters]@example.com/x",
-		"repo/ghp_Zx81mQ0vT4uW7yB2cD5eF8gH1/\u202ex": `repo/ghp_[redacted 26 characters]/\u{202E}x`,
+		"repo/ghp_Zx81mQ0vT4uW7yB2cD5eF8gH1/\u202ex": `repo/ghp_[redacted 25 characters]/\u{202E}x`,
 	} {
 		if got := ShownTarget(text); got != want {
 			t.Errorf("got %s, want %s", got, want)

@@ -46,9 +46,9 @@ type auditedAccount struct {
 	version uint64
 	people  people
 
-	// budget is the newest version of all. A denial may stand on one that isn't.
+	// budget is the newest version of recent. A denial may stand on one that isn't.
 	budget *domain.SharedBudget
-	all    map[uint64]*domain.SharedBudget
+	recent versions
 	shared sharedLedger
 }
 
@@ -155,7 +155,7 @@ func (a *Audit) account(r *domain.Recorded) error {
 func (a *Audit) accountOf(id domain.AccountID) *auditedAccount {
 	account := a.accounts[id]
 	if account == nil {
-		account = &auditedAccount{budget: &domain.SharedBudget{}, all: map[uint64]*domain.SharedBudget{}}
+		account = &auditedAccount{budget: &domain.SharedBudget{}}
 		a.accounts[id] = account
 	}
 	return account
@@ -174,7 +174,7 @@ func (a *Audit) budget(r *domain.Recorded) error {
 		return broken(r, promiseReadable, "%v", err)
 	}
 	account.budget = &next
-	account.all[next.Version] = &next
+	account.recent = account.recent.add(&next, r.LoggedAt)
 	return nil
 }
 
@@ -235,8 +235,8 @@ func (a *Audit) decision(r *domain.Recorded, d *domain.DecisionMade) error {
 func (a *Audit) derived(r *domain.Recorded, d *domain.DecisionMade, agent *domain.Agent) error {
 	budget := &domain.SharedBudget{}
 	if d.BudgetVersion != 0 {
-		if budget = a.accountOf(r.Account).all[d.BudgetVersion]; budget == nil {
-			return broken(r, promiseDerived, "it stands on version %d of the account's limits, which there is not", d.BudgetVersion)
+		if budget = a.accountOf(r.Account).recent.find(d.BudgetVersion); budget == nil {
+			return broken(r, promiseDerived, "it stands on version %d of the account's limits, which is none of the last ones", d.BudgetVersion)
 		}
 	}
 	again, err := domain.Derive(agent, budget, *r)

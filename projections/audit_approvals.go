@@ -12,12 +12,11 @@ import (
 
 // awaited is a person's answer that was asked for, by the audit's own reading.
 type awaited struct {
-	id         domain.ApprovalID
-	request    string // every field of it
-	permission domain.PermissionID
-	version    uint64 // of the permission's terms
-	gate       domain.Gate
-	driver     domain.MemberID // when it was opened
+	id      domain.ApprovalID
+	request string   // every field of it
+	grounds []ground // the permission that it is opened by, and those that ask too
+	gate    domain.Gate
+	drivers []domain.MemberID // all who have driven the agent since it was opened
 
 	state domain.ApprovalState
 	// until is when the state ends that waits or can be used, and when what came
@@ -37,21 +36,6 @@ func (p *awaited) open() bool {
 	return p.state == domain.ApprovalPending || p.state == domain.ApprovalIsApproved
 }
 
-// asksPerson reports whether the terms want a person to say yes to a request, or
-// why it can't be allowed by them at all.
-func (p *held) asksPerson(req *domain.Request) (asks bool, why string) {
-	rule := p.terms.RequiresApproval
-	if rule.Above == "" {
-		return rule.Always, ""
-	}
-	amount, err := parsePrice(req.Amount, req.Currency)
-	above, fault := parseUnits(rule.Above)
-	if err != nil || fault != nil || amount.units == nil || amount.currency != p.terms.Currency {
-		return true, "its amount can't be compared with the one above which a person is asked"
-	}
-	return amount.units.Cmp(above) > 0, ""
-}
-
 // textOf is every field of a request.
 func textOf(r *domain.Recorded, req domain.Request) (string, error) {
 	b, err := json.Marshal(req)
@@ -61,44 +45,38 @@ func textOf(r *domain.Recorded, req domain.Request) (string, error) {
 	return string(b), nil
 }
 
-// same reports whether an approval is of a permission's present terms and of a
-// request.
-func (p *awaited) same(id domain.PermissionID, terms *held, request string) bool {
-	return p.permission == id && p.version == terms.version && p.request == request
-}
+// usedFor is how long at least a yes that was used answers the same request.
+const usedFor = time.Minute
 
 // asks takes a decision that waits for a person.
 func (a *Audit) asks(r *domain.Recorded, d *domain.DecisionMade, l *ledger) error {
-	terms, why := l.standing(d.PermissionID, r.At)
-	if why != "" {
-		return broken(r, promiseAsked, "%s", why)
-	}
 	request, err := textOf(r, d.Request)
 	if err != nil {
 		return err
 	}
 	if !d.Opens() {
 		p := l.awaited(d.ApprovalID)
-		if p == nil || !p.is(domain.ApprovalPending, r.At) || !p.same(d.PermissionID, terms, request) {
+		if p == nil || !p.is(domain.ApprovalPending, r.At) || p.request != request || !l.stands(p, d.PermissionID, r.At) {
 			return broken(r, promiseAsked, "it waits for approval %q, which doesn't wait for an answer to this request", d.ApprovalID)
 		}
-		return nil
+		return l.passesBy(r, d, p.grounds, promiseAsked)
 	}
 	if earlier, twice := a.opened[d.ApprovalID]; twice || d.ApprovalID == "" {
 		return broken(r, promiseAsked, "approval %q was opened at sequence %d too", d.ApprovalID, earlier)
 	}
 	a.opened[d.ApprovalID] = r.Position.Seq
-	if asks, why := terms.asksPerson(&d.Request); !asks || why != "" {
-		return broken(r, promiseAsked, "permission %s asks for no approval of it %s", d.PermissionID, why)
+	grounds, err := l.grounds(r, d)
+	if err != nil {
+		return err
 	}
-	if why := terms.loosened(d.Gate); why != "" {
-		return broken(r, promiseAsked, "%s", why)
+	if err := l.passesBy(r, d, grounds, promiseAsked); err != nil {
+		return err
 	}
 	next := &awaited{
-		id: d.ApprovalID, request: request, permission: d.PermissionID, version: terms.version, gate: *d.Gate, driver: l.driver,
+		id: d.ApprovalID, request: request, grounds: grounds, gate: *d.Gate, drivers: []domain.MemberID{l.driver},
 		state: domain.ApprovalPending, opened: r.At, until: r.At.Add(time.Duration(d.Gate.PendingFor)),
 	}
-	if err := l.unanswered(r, next, terms); err != nil {
+	if err := l.unanswered(r, next); err != nil {
 		return err
 	}
 	// What answers nothing any more and is not open can't matter from here on.
@@ -109,10 +87,10 @@ func (a *Audit) asks(r *domain.Recorded, d *domain.DecisionMade, l *ledger) erro
 
 // unanswered is the promise that an approval is opened only where there is no
 // answer yet, and not too many are open.
-func (l *ledger) unanswered(r *domain.Recorded, next *awaited, terms *held) error {
+func (l *ledger) unanswered(r *domain.Recorded, next *awaited) error {
 	pending := 0
 	for _, p := range l.approvals {
-		same := p.same(next.permission, terms, next.request)
+		same := p.request == next.request && slices.Equal(p.grounds, next.grounds)
 		if same != (p.gate.Digest == next.gate.Digest) {
 			return broken(r, promiseAsked, "approvals %s and %s: one request %t, one digest %t", p.id, next.id, same, !same)
 		}
@@ -130,24 +108,6 @@ func (l *ledger) unanswered(r *domain.Recorded, next *awaited, terms *held) erro
 	return nil
 }
 
-// loosened says in what a gate asks for less than the terms.
-func (p *held) loosened(g *domain.Gate) string {
-	terms := domain.ApprovalTerms{}
-	if p.terms.Approval != nil {
-		terms = *p.terms.Approval
-	}
-	longer := func(used, asked domain.Duration) bool { return asked > 0 && used > asked }
-	switch {
-	case g.Quorum < max(terms.Quorum, 1):
-		return "it asks for fewer people than the permission does"
-	case rank(g.MinRole) < max(rank(terms.MinRole), rank(domain.RoleApprover)):
-		return "it asks for a lower role than the permission does"
-	case longer(g.PendingFor, terms.PendingFor), longer(g.ValidFor, terms.ValidFor), longer(g.DenialFor, terms.DenialFor):
-		return "it waits or holds longer than the permission lets it"
-	}
-	return ""
-}
-
 // use is the promise that an allow has the yes it needs.
 func (l *ledger) use(r *domain.Recorded, d *domain.DecisionMade, terms *held) error {
 	asks, why := terms.asksPerson(&d.Request)
@@ -157,30 +117,25 @@ func (l *ledger) use(r *domain.Recorded, d *domain.DecisionMade, terms *held) er
 	case asks != d.Uses():
 		return broken(r, promiseUsed, "it needs a person's yes: %t; it names one: %t", asks, d.Uses())
 	case !asks:
-		return nil
+		return l.passesBy(r, d, nil, promiseUsed)
 	}
 	request, err := textOf(r, d.Request)
 	if err != nil {
 		return err
 	}
-	for _, p := range l.approvals {
-		if p.is(domain.ApprovalIsDenied, r.At) && p.same(d.PermissionID, terms, request) {
-			return broken(r, promiseUsed, "approval %s was denied, which answers this request until %s", p.id, p.until)
-		}
-	}
 	p := l.awaited(d.ApprovalID)
 	switch {
 	case p == nil:
 		return broken(r, promiseUsed, "agent %s has no approval %s that could be used", r.Agent, d.ApprovalID)
-	case !p.same(d.PermissionID, terms, request):
+	case p.request != request || !l.stands(p, d.PermissionID, r.At):
 		return broken(r, promiseUsed, "approval %s is of another request, or of other terms", p.id)
 	case p.state != domain.ApprovalIsApproved:
 		return broken(r, promiseUsed, "approval %s is %s", p.id, p.state)
 	case !r.At.Before(p.until):
 		return broken(r, promiseUsed, "approval %s has ended at %s", p.id, p.until)
 	}
-	p.state = domain.ApprovalIsUsed
-	return nil
+	p.state, p.until = domain.ApprovalIsUsed, domain.Later(p.until, r.At.Add(usedFor))
+	return l.passesBy(r, d, p.grounds, promiseUsed)
 }
 
 func (l *ledger) awaited(id domain.ApprovalID) *awaited {
@@ -220,18 +175,28 @@ func (p *awaited) mayReview(r *domain.Recorded, id domain.MemberID, who *people)
 	return nil
 }
 
+// driven is the agent with another driver, whom the approvals that wait remember.
+func (l *ledger) driven(by domain.MemberID) {
+	l.driver = by
+	for _, p := range l.approvals {
+		if p.state == domain.ApprovalPending {
+			p.drivers = append(p.drivers, by)
+		}
+	}
+}
+
 // mayApprove is the promise that nobody says yes to their own agent unless the
 // account lets them.
-func (p *awaited) mayApprove(r *domain.Recorded, id, driver domain.MemberID, who *people) error {
-	if (id == p.driver || id == driver) && !who.couldApproveOwn(r.LoggedAt) {
+func (p *awaited) mayApprove(r *domain.Recorded, id domain.MemberID, who *people) error {
+	if slices.Contains(p.drivers, id) && !who.couldApproveOwn(r.LoggedAt) {
 		return broken(r, promiseReviewed, "%s approves their own agent with %s, which the account does not allow", id, p.id)
 	}
 	return p.mayReview(r, id, who)
 }
 
-func (p *awaited) saysSelf(r *domain.Recorded, id, driver domain.MemberID, says bool) error {
-	if own := id == p.driver || id == driver; own != says {
-		return broken(r, promiseReviewed, "%s drives the agent: %t; the yes says so: %t", id, own, says)
+func (p *awaited) saysSelf(r *domain.Recorded, id domain.MemberID, says bool) error {
+	if own := slices.Contains(p.drivers, id); own != says {
+		return broken(r, promiseReviewed, "%s drives the agent, or did: %t; the yes says so: %t", id, own, says)
 	}
 	return nil
 }
@@ -247,8 +212,8 @@ func (l *ledger) voted(r *domain.Recorded, e domain.ApprovalVoted, who *people) 
 	p.voters = append(p.voters, e.MemberID)
 	return cmp.Or(
 		p.reviews(r, e.MemberID, who),
-		p.mayApprove(r, e.MemberID, l.driver, who),
-		p.saysSelf(r, e.MemberID, l.driver, e.Self),
+		p.mayApprove(r, e.MemberID, who),
+		p.saysSelf(r, e.MemberID, e.Self),
 	)
 }
 
@@ -257,22 +222,29 @@ func (l *ledger) approved(r *domain.Recorded, e domain.ApprovalApproved, who *pe
 	if err != nil {
 		return err
 	}
-	if err := cmp.Or(p.reviews(r, e.MemberID, who), p.saysSelf(r, e.MemberID, l.driver, e.Self)); err != nil {
+	if err := cmp.Or(p.reviews(r, e.MemberID, who), p.saysSelf(r, e.MemberID, e.Self)); err != nil {
 		return err
 	}
+	var selves []domain.MemberID
 	for i, id := range e.Voters {
 		if slices.Contains(e.Voters[:i], id) || id != e.MemberID && !slices.Contains(p.voters, id) {
 			return broken(r, promiseReviewed, "%s is counted twice or did not vote on approval %s", id, p.id)
 		}
-		if err := p.mayApprove(r, id, l.driver, who); err != nil {
+		if err := p.mayApprove(r, id, who); err != nil {
 			return err
 		}
+		if slices.Contains(p.drivers, id) {
+			selves = append(selves, id)
+		}
+	}
+	if !slices.Equal(selves, e.SelfVoters) {
+		return broken(r, promiseReviewed, "of those who said yes to approval %s, %v drive the agent, or did, and %v are named", p.id, selves, e.SelfVoters)
 	}
 	if len(e.Voters) < max(p.gate.Quorum, 1) || !slices.Contains(e.Voters, e.MemberID) {
 		return broken(r, promiseReviewed, "%d people said yes to approval %s, and it needs %d", len(e.Voters), p.id, p.gate.Quorum)
 	}
-	if terms, why := l.standing(p.permission, r.At); why != "" || terms.version != p.version {
-		return broken(r, promiseInOrder, "approval %s stands on nothing: its permission was replaced, or %s", p.id, why)
+	if first := p.grounds[0]; !l.standsOn(first, r.At) {
+		return broken(r, promiseInOrder, "approval %s stands on nothing: permission %s was replaced, or allows nothing", p.id, first.permission)
 	}
 	p.state = domain.ApprovalIsApproved
 	return p.lasts(r, e.ExpiresAt, p.gate.ValidFor)
@@ -318,10 +290,15 @@ func (l *ledger) reminded(r *domain.Recorded, e domain.ApprovalReminded) error {
 	if err != nil {
 		return err
 	}
-	p.reminders++
-	if due := p.opened.Add(time.Duration(p.gate.RemindEvery) * time.Duration(p.reminders)); e.Count != p.reminders || r.At.Before(due) {
-		return broken(r, promiseInOrder, "reminder %d of approval %s comes as the one of count %d, which is due at %s", p.reminders, p.id, e.Count, due)
+	// A count is the number of intervals since the opening. Some may be left out.
+	due := 0
+	if p.gate.RemindEvery > 0 {
+		due = int(r.At.Sub(p.opened) / time.Duration(p.gate.RemindEvery))
 	}
+	if e.Count <= p.reminders || e.Count > due {
+		return broken(r, promiseInOrder, "reminder %d of approval %s comes after %d, when %d are due", e.Count, p.id, p.reminders, due)
+	}
+	p.reminders = e.Count
 	return nil
 }
 
@@ -338,7 +315,7 @@ func (l *ledger) expired(r *domain.Recorded, e domain.ApprovalExpired) error {
 func (l *ledger) cancels(r *domain.Recorded, id domain.PermissionID, named []domain.ApprovalID) error {
 	left := slices.Clone(named)
 	for _, p := range l.approvals {
-		if p.permission != id || !p.open() {
+		if !p.open() || !slices.ContainsFunc(p.grounds, func(g ground) bool { return g.permission == id }) {
 			continue
 		}
 		i := slices.Index(left, p.id)

@@ -75,7 +75,24 @@ func approved(w *writer, id domain.ApprovalID, by domain.MemberID, self bool, vo
 	if voters == nil {
 		voters = []domain.MemberID{by}
 	}
-	return domain.ApprovalApproved{ApprovalID: id, MemberID: by, Self: self, Voters: voters, ExpiresAt: w.now.Add(30 * time.Minute)}
+	e := domain.ApprovalApproved{ApprovalID: id, MemberID: by, Self: self, Voters: voters, ExpiresAt: w.now.Add(30 * time.Minute)}
+	if self {
+		e.SelfVoters = []domain.MemberID{by}
+	}
+	return e
+}
+
+// sayOf records a yes of mem_bob after mem_ann's, and who of them drives the agent.
+func (w *writer) sayOf(id domain.ApprovalID, selves ...domain.MemberID) {
+	e := approved(w, id, "mem_bob", false, "mem_ann", "mem_bob")
+	e.SelfVoters = selves
+	w.by("mem_bob", e)
+}
+
+func (w *writer) drive(by domain.MemberID) { w.event(domain.AgentDriverChanged{Driver: by}) }
+
+func (w *writer) remind(id domain.ApprovalID, count int) {
+	w.add(ollie.Agent, domain.BySystem("clock"), domain.ApprovalReminded{ApprovalID: id, Count: count})
 }
 
 // forceUse records as allowed, with an approval, what isn't.
@@ -126,7 +143,7 @@ func TestAuditOfUsedApprovals(t *testing.T) {
 			w.now = w.now.Add(30*time.Minute - time.Nanosecond)
 			w.decide(ollie.Agent, "20") // allowed
 			w.decide(ollie.Agent, "20") // used
-			w.now = w.now.Add(time.Nanosecond)
+			w.now = w.now.Add(time.Minute)
 			w.deny(w.ask("20"))
 			w.decide(ollie.Agent, "20") // denied
 			w.now = w.now.Add(time.Hour)
@@ -213,7 +230,25 @@ func TestAuditOfOpenedApprovals(t *testing.T) {
 		{forgery: forgery{"an approval is opened again soon after it was used", promiseAsked, func(w *writer) {
 			id := w.approve(w.ask("20"), "mem_ann")
 			w.decide(ollie.Agent, "20")
+			w.now = w.now.Add(30*time.Minute - time.Nanosecond)
 			w.forceAsk("20", w.gateOf(id))
+		}}},
+		{forgery: forgery{"an approval is opened again soon after it was used at its end", promiseAsked, func(w *writer) {
+			id := w.approve(w.ask("20"), "mem_ann")
+			w.now = w.now.Add(30*time.Minute - time.Nanosecond)
+			w.decide(ollie.Agent, "20")
+			w.now = w.now.Add(time.Minute - time.Nanosecond)
+			w.forceAsk("20", w.gateOf(id))
+		}}},
+		{forgery: forgery{"an approval is opened again when what was used stops to answer", "", func(w *writer) {
+			w.approve(w.ask("20"), "mem_ann")
+			w.decide(ollie.Agent, "20")
+			w.now = w.now.Add(30 * time.Minute)
+			w.approve(w.ask("20"), "mem_ann")
+			w.now = w.now.Add(30*time.Minute - time.Nanosecond)
+			w.decide(ollie.Agent, "20")
+			w.now = w.now.Add(time.Minute)
+			w.ask("20")
 		}}},
 		{forgery: forgery{"too many approvals are open", promiseAsked, func(w *writer) {
 			w.ask("20")
@@ -287,20 +322,60 @@ func TestAuditOfReviews(t *testing.T) {
 		}}, settings: self},
 		{forgery: forgery{"who drove the agent when it asked says yes", promiseReviewed, func(w *writer) {
 			id := w.ask("20")
-			w.event(domain.AgentDriverChanged{Driver: "mem_bob"})
+			w.drive("mem_bob")
 			w.say(id, "mem_dan", true)
 		}}},
 		{forgery: forgery{"who drives the agent since says yes", promiseReviewed, func(w *writer) {
 			id := w.ask("20")
-			w.event(domain.AgentDriverChanged{Driver: "mem_bob"})
+			w.drive("mem_bob")
 			w.say(id, "mem_bob", true)
 		}}},
+		{forgery: forgery{"who drove the agent for a while says yes", promiseReviewed, func(w *writer) {
+			id := w.ask("20")
+			w.drive("mem_bob")
+			w.drive("mem_ann")
+			w.say(id, "mem_bob", true)
+		}}},
+		{forgery: forgery{"who drove the agent for a while says yes and doesn't say so", promiseReviewed, func(w *writer) {
+			id := w.ask("20")
+			w.drive("mem_bob")
+			w.drive("mem_ann")
+			w.say(id, "mem_bob", false)
+		}}, settings: self},
+		{forgery: forgery{"who drove the agent before it asked says yes", "", func(w *writer) {
+			w.drive("mem_bob")
+			w.approve(w.ask("20"), "mem_dan")
+			w.drive("mem_ann")
+			w.decide(ollie.Agent, "20")
+		}}},
+		{forgery: forgery{"a voter who drives the agent by now is counted and named", "", func(w *writer) {
+			id := w.approve(w.ask("20"), "mem_ann")
+			w.drive("mem_ann")
+			w.approve(id, "mem_bob")
+			w.decide(ollie.Agent, "20")
+		}}, terms: two, settings: self},
+		{forgery: forgery{"a voter who drives the agent by now is not named", promiseReviewed, func(w *writer) {
+			id := w.approve(w.ask("20"), "mem_ann")
+			w.drive("mem_ann")
+			w.sayOf(id)
+		}}, terms: two, settings: self},
+		{forgery: forgery{"a voter who drives the agent by now is named and may not be counted", promiseReviewed, func(w *writer) {
+			id := w.approve(w.ask("20"), "mem_ann")
+			w.drive("mem_ann")
+			w.sayOf(id, "mem_ann")
+		}}, terms: two},
+		{forgery: forgery{"a voter is named who doesn't drive the agent", promiseReviewed, func(w *writer) {
+			w.sayOf(w.approve(w.ask("20"), "mem_ann"), "mem_ann")
+		}}, terms: two, settings: self},
+		{forgery: forgery{"a driver is named who didn't vote", promiseReviewed, func(w *writer) {
+			w.sayOf(w.approve(w.ask("20"), "mem_ann"), "mem_dan")
+		}}, terms: two, settings: self},
 		{forgery: forgery{"who drives the agent votes", promiseReviewed, func(w *writer) {
 			w.by("mem_dan", domain.ApprovalVoted{ApprovalID: w.ask("20"), MemberID: "mem_dan", Self: true})
 		}}, terms: two},
 		{forgery: forgery{"a voter who drives the agent by now is counted", promiseReviewed, func(w *writer) {
 			id := w.approve(w.ask("20"), "mem_ann")
-			w.event(domain.AgentDriverChanged{Driver: "mem_ann"})
+			w.drive("mem_ann")
 			w.say(id, "mem_bob", false, "mem_ann", "mem_bob")
 		}}, terms: two},
 		{forgery: forgery{"one of two people said yes", promiseReviewed, func(w *writer) { w.say(w.ask("20"), "mem_ann", false) }}, terms: two},
@@ -397,13 +472,38 @@ func TestAuditOfTheOrderOfApprovals(t *testing.T) {
 			w.add(ollie.Agent, domain.BySystem("clock"), domain.ApprovalExpired{ApprovalID: id})
 		}}},
 		{forgery: forgery{"a reminder comes early", promiseInOrder, func(w *writer) {
-			w.add(ollie.Agent, domain.BySystem("clock"), domain.ApprovalReminded{ApprovalID: w.ask("20"), Count: 1})
+			id := w.ask("20")
+			w.now = w.now.Add(4*time.Hour - time.Nanosecond)
+			w.remind(id, 1)
 		}}},
-		{forgery: forgery{"a reminder is left out", promiseInOrder, func(w *writer) {
+		{forgery: forgery{"reminders are left out", "", func(w *writer) {
 			id := w.ask("20")
 			w.now = w.now.Add(9 * time.Hour)
-			w.add(ollie.Agent, domain.BySystem("clock"), domain.ApprovalReminded{ApprovalID: id, Count: 2})
+			w.do(ollie.Agent, domain.BySystem("clock"), w.agent(ollie.Agent).Remind(id, w.now), nil)
+			w.now = w.now.Add(3 * time.Hour)
+			w.do(ollie.Agent, domain.BySystem("clock"), w.agent(ollie.Agent).Remind(id, w.now), nil)
 		}}},
+		{forgery: forgery{"a reminder comes before those that were left out", promiseInOrder, func(w *writer) {
+			id := w.ask("20")
+			w.now = w.now.Add(9 * time.Hour)
+			w.remind(id, 3)
+		}}},
+		{forgery: forgery{"a reminder repeats its count", promiseInOrder, func(w *writer) {
+			id := w.ask("20")
+			w.now = w.now.Add(9 * time.Hour)
+			w.remind(id, 2)
+			w.remind(id, 2)
+		}}},
+		{forgery: forgery{"a reminder comes after the end", promiseInOrder, func(w *writer) {
+			id := w.ask("20")
+			w.now = w.now.Add(24 * time.Hour)
+			w.remind(id, 6)
+		}}},
+		{forgery: forgery{"a reminder comes where there are none", promiseInOrder, func(w *writer) {
+			id := w.ask("20")
+			w.now = w.now.Add(9 * time.Hour)
+			w.remind(id, 1)
+		}}, settings: func(s *domain.ApprovalSettings) { s.RemindEvery = 0 }},
 		{forgery: forgery{"a permission is replaced and leaves an approval", promiseCancelled, func(w *writer) {
 			id := w.ask("20")
 			w.ask("30")

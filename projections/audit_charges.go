@@ -1,7 +1,9 @@
 package projections
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -66,6 +68,39 @@ func (l *sharedLedger) forward(r *domain.Recorded) error {
 	}
 	l.newest = r.At
 	return nil
+}
+
+// versions are an account's limits as they were in the last moments, the newest
+// last.
+type versions []version
+
+type version struct {
+	budget *domain.SharedBudget
+	at     time.Time // by the log's clock
+}
+
+// mostBehind is how far a node may be behind with an account's limits and still
+// deny by them.
+const mostBehind = 30 * time.Second
+
+// add keeps, beside a new version and the one before it, those that were the
+// newest at some time of the last moments.
+func (v versions) add(b *domain.SharedBudget, at time.Time) versions {
+	v = append(v, version{b, at})
+	for len(v) > 2 && v[1].at.Before(at.Add(-mostBehind)) {
+		v[0] = version{} // what is cut off would keep it
+		v = v[1:]
+	}
+	return v
+}
+
+// find is the version of a sequence, or nil.
+func (v versions) find(seq uint64) *domain.SharedBudget {
+	i, ok := slices.BinarySearchFunc(v, seq, func(v version, seq uint64) int { return cmp.Compare(v.budget.Version, seq) })
+	if !ok {
+		return nil
+	}
+	return v[i].budget
 }
 
 // share puts an agent under the account's limits, or takes it out.

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"slices"
 	"time"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -13,6 +14,7 @@ type ledger struct {
 	active bool
 	driver domain.MemberID
 	held   map[domain.PermissionID]*held
+	plain  []*held // those of them that passesBy looks at
 	limits counts
 	// shared says that the account's limits apply, as the event of them has it
 	// that follows names.
@@ -28,6 +30,7 @@ type ledger struct {
 
 // held is a permission as its newest event has it.
 type held struct {
+	id      domain.PermissionID
 	terms   domain.Terms
 	version uint64
 	revoked bool
@@ -47,7 +50,7 @@ func (a *Audit) read(r *domain.Recorded, l *ledger) error {
 	case domain.AgentEnabled:
 		l.active = true
 	case domain.AgentDriverChanged:
-		l.driver = e.Driver
+		l.driven(e.Driver)
 	case domain.AgentLimitsSet:
 		l.counts = true
 		return l.limits.set(r, &e.Limits)
@@ -106,7 +109,7 @@ func (l *ledger) forward(r *domain.Recorded, moves bool) error {
 }
 
 func (l *ledger) hold(r *domain.Recorded, id domain.PermissionID, terms domain.Terms) error {
-	p := &held{terms: terms, version: r.Position.Seq}
+	p := &held{id: id, terms: terms, version: r.Position.Seq}
 	if before := l.held[id]; before != nil {
 		p.limits = before.limits
 	}
@@ -114,6 +117,10 @@ func (l *ledger) hold(r *domain.Recorded, id domain.PermissionID, terms domain.T
 		l.held = map[domain.PermissionID]*held{}
 	}
 	l.held[id] = p
+	l.plain = slices.DeleteFunc(l.plain, func(old *held) bool { return old.id == id || old.revoked })
+	if p.isPlain() {
+		l.plain = append(l.plain, p)
+	}
 	l.counts = l.counts || len(terms.Budgets)+len(terms.Rates) > 0 || terms.RequiresApproval != domain.ApprovalRule{}
 	return p.limits.set(r, &terms.Limits)
 }

@@ -81,6 +81,15 @@ func (w *writer) force(amount domain.Decimal) {
 	})
 }
 
+// denyOn records a denial on a version of the account's limits.
+func (w *writer) denyOn(old domain.SharedBudget) {
+	newest := w.budget
+	w.budget = old
+	d := w.evaluate("agent_other", "101")
+	w.budget = newest
+	w.add("agent_other", domain.ByAgent("agent_other"), d)
+}
+
 func (w *writer) settle(agent domain.AgentID, of domain.DecisionMade, amount domain.Decimal) {
 	events, back, err := w.agent(agent).Settle(domain.SettleDecision{RequestID: of.RequestID, Outcome: domain.Executed, Amount: amount})
 	if back != nil {
@@ -256,6 +265,31 @@ func TestAuditOfCharges(t *testing.T) {
 			w.share(perDay("100"))
 			w.forge(w.evaluate(ollie.Agent, "101"), func(d *domain.DecisionMade) { d.BudgetVersion++ })
 		}},
+		{"a denial stands on limits of a moment ago", "", func(w *writer) {
+			w.share(perDay("100"))
+			old := w.budget
+			w.now = w.now.Add(time.Hour)
+			w.decide("agent_other", "1")
+			w.decide("agent_other", "1")
+			w.now = w.now.Add(30 * time.Second)
+			w.decide("agent_other", "1")
+			w.denyOn(old)
+		}},
+		{"a denial stands on the limits before the newest", "", func(w *writer) {
+			w.share(perDay("100"))
+			old := w.budget
+			w.decide("agent_other", "1")
+			w.now = w.now.Add(time.Hour)
+			w.denyOn(old)
+		}},
+		{"a denial stands on limits of long ago", promiseDerived, func(w *writer) {
+			w.share(perDay("100"))
+			old := w.budget
+			w.decide("agent_other", "1")
+			w.now = w.now.Add(30*time.Second + time.Nanosecond)
+			w.decide("agent_other", "1")
+			w.denyOn(old)
+		}},
 		{"limits are set on others than the newest", promiseFence, func(w *writer) {
 			w.share(perDay("100"))
 			w.add("", "member:mem_owner", domain.BudgetSet{Limits: perDay("50")}).Last = 0
@@ -278,6 +312,20 @@ func TestAuditOfCharges(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, spender()) })
 	}
+	t.Run("few versions of the limits are kept", func(t *testing.T) {
+		t.Parallel()
+		w := spender()
+		w.share(limits(domain.Budget{Amount: "1000", Currency: "USD", Per: domain.InTotal}))
+		for range 200 {
+			w.now = w.now.Add(time.Second)
+			w.decide("agent_other", "1")
+		}
+		a, err := check(w.records)
+		// Those of 30 seconds, both ends, and the one that was the newest before.
+		if n := len(a.accountOf(ollie.Account).recent); err != nil || n != 32 {
+			t.Errorf("got %d, %v, want 32", n, err)
+		}
+	})
 	t.Run("the log ends before a charge", func(t *testing.T) {
 		t.Parallel()
 		w := spender()

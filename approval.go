@@ -62,11 +62,12 @@ type Approval struct {
 	// Digest binds the approval to the whole request and to the permission.
 	Digest string `json:"digest"`
 
-	// MinRole is the least role of a reviewer. Approvals counts those who have
-	// said yes, and Quorum is how many have to.
-	MinRole   string `json:"minRole"`
-	Quorum    int    `json:"quorum"`
-	Approvals int    `json:"approvals"`
+	// MinRole is the least role of a reviewer. Quorum is how many have to say yes,
+	// and SaidYes how many have; among them are those who may not any more, who
+	// don't count towards the quorum.
+	MinRole string `json:"minRole"`
+	Quorum  int    `json:"quorum"`
+	SaidYes int    `json:"saidYes"`
 	// Votes and ResolvedBy are for members.
 	Votes    []Vote    `json:"votes,omitempty"`
 	OpenedAt time.Time `json:"openedAt"`

@@ -19,7 +19,7 @@ import (
 // approvalIn is an approval in a state.
 func approvalIn(state string) string {
 	return `{"approvalId":"apr_1","state":"` + state + `","agentId":"ollie","agentName":"Ollie","requestId":"req_1","permissionId":"perm_1",
-		"riskLevel":"low","action":"purchase","amount":"742.00","currency":"USD","digest":"d","minRole":"APPROVER","quorum":1,"approvals":0,
+		"riskLevel":"low","action":"purchase","amount":"742.00","currency":"USD","digest":"d","minRole":"APPROVER","quorum":1,"saidYes":0,
 		"openedAt":"2026-11-23T12:00:00Z","expiresAt":"2026-11-24T12:00:00Z","wakeSubject":"behalf.wake.a.ollie.apr_1"}`
 }
 

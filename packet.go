@@ -170,7 +170,13 @@ type Preview struct {
 	PassportVersion uint64    `json:"passportVersion"`
 	EvaluatedAt     time.Time `json:"evaluatedAt"`
 	WindowEndsAt    time.Time `json:"windowEndsAt,omitzero"`
-	Checks          []Check   `json:"checks"`
+	// Left is what is left, before this ask, of the limits of the permission it
+	// names, AgentLeft of the agent's own, and AccountLeft of the account's where
+	// they apply too.
+	Left        []Left  `json:"left,omitzero"`
+	AgentLeft   []Left  `json:"agentLeft,omitzero"`
+	AccountLeft []Left  `json:"accountLeft,omitzero"`
+	Checks      []Check `json:"checks"`
 }
 
 // Preview asks what [Client.Verify] would answer now. A member names the agent

@@ -33,8 +33,9 @@ type ApprovalView struct {
 
 	MinRole domain.Role `json:"minRole"`
 	Quorum  int         `json:"quorum"`
-	// Approvals is how many have said yes.
-	Approvals int `json:"approvals"`
+	// SaidYes is how many have. Whoever may not any more is among them, and does
+	// not count towards the quorum when the next one says yes.
+	SaidYes int `json:"saidYes"`
 	// Votes and ResolvedBy are for members.
 	Votes      []domain.Vote `json:"votes,omitempty"`
 	OpenedAt   time.Time     `json:"openedAt"`
@@ -60,15 +61,15 @@ func ViewApproval(a *domain.Approval, agentName string, now time.Time) ApprovalV
 	view := ApprovalView{
 		ApprovalID: a.ID, State: a.StateAt(now), AgentID: a.Agent, AgentName: domain.Shown(agentName),
 		RequestID: a.RequestID, UsedBy: a.UsedBy, PermissionID: a.PermissionID, RiskLevel: a.Risk,
-		Action: domain.Shown(string(r.Action)), Vendor: domain.Shown(r.Vendor), Resource: domain.Shown(r.Resource),
+		Action: domain.Shown(string(r.Action)), Vendor: domain.ShownTarget(r.Vendor), Resource: domain.ShownTarget(r.Resource),
 		Amount: r.Amount, Currency: r.Currency,
-		Path: domain.Shown(r.Path), Command: domain.Shown(r.Command), Cwd: domain.Shown(r.Cwd),
+		Path: domain.ShownTarget(r.Path), Command: domain.Shown(r.Command), Cwd: domain.ShownTarget(r.Cwd),
 		Context: domain.Facts{
 			Branch: domain.Shown(r.Context.Branch), Environment: domain.Shown(r.Context.Environment),
 			Repository: domain.Shown(r.Context.Repository),
 		},
 		ArgumentsDigest: r.ArgumentsDigest, Digest: a.Gate.Digest,
-		MinRole: a.Gate.MinRole, Quorum: a.Gate.Quorum, Approvals: len(a.Votes),
+		MinRole: a.Gate.MinRole, Quorum: a.Gate.Quorum, SaidYes: len(a.Votes),
 		OpenedAt: a.Opened, ExpiresAt: a.ExpiresAt, ResolvedAt: a.Resolved,
 		WakeSubject: WakeSubject(domain.Stream{Account: a.Account, Agent: a.Agent}) + "." + string(a.ID),
 	}

@@ -1,8 +1,11 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -80,12 +83,16 @@ type ApprovalQuery struct {
 // page, empty when there is none.
 func (a *Approvals) List(q ApprovalQuery) (page []*domain.Approval, cursor domain.ApprovalID, err error) {
 	skipping := q.After != ""
-	if after := a.Passports.Approval(q.After); skipping &&
-		(after == nil || after.Account != q.Account || q.Agent != "" && after.Agent != q.Agent) {
+	after := a.Passports.Approval(q.After)
+	if skipping && (after == nil || after.Account != q.Account || q.Agent != "" && after.Agent != q.Agent) {
 		return nil, "", domain.RejectField(domain.Invalid, "/cursor", "is not a cursor of this list; send the nextCursor of the page before")
 	}
+	list := a.Passports.Approvals(q.Account)
+	if q.State.Open() {
+		list, skipping = a.open(q, after), false
+	}
 	now := a.Now()
-	for p := range a.Passports.Approvals(q.Account) {
+	for p := range list {
 		switch {
 		case skipping:
 			skipping = p.ID != q.After
@@ -99,6 +106,28 @@ func (a *Approvals) List(q ApprovalQuery) (page []*domain.Approval, cursor domai
 		}
 	}
 	return page, "", nil
+}
+
+// open yields the approvals that agents hold still, the newest first, from behind
+// one on if there is one. They are few; those there ever were are not.
+func (a *Approvals) open(q ApprovalQuery, after *domain.Approval) iter.Seq[*domain.Approval] {
+	agents := []*domain.Agent{a.Passports.Agent(domain.Stream{Account: q.Account, Agent: q.Agent})}
+	if q.Agent == "" {
+		agents = a.Passports.Agents(q.Account)
+	}
+	newestFirst := func(a, b *domain.Approval) int {
+		return cmp.Or(b.Opened.Compare(a.Opened), cmp.Compare(b.ID, a.ID))
+	}
+	var list []*domain.Approval
+	for _, agent := range agents {
+		for _, p := range agent.Approvals() {
+			if after == nil || newestFirst(after, p) < 0 {
+				list = append(list, p)
+			}
+		}
+	}
+	slices.SortFunc(list, newestFirst)
+	return slices.Values(list)
 }
 
 // reviewing is an act of a member's on what an agent asks.

@@ -101,6 +101,7 @@ func TestApproval(t *testing.T) {
 	lie(t, func(t *testing.T, b *bed) {
 		o := b.office(t, asks)
 		o.must(200, "PATCH", "/v1/account", o.token, `{"approvals":{"validFor":"2m"}}`)
+		time.Sleep(time.Until(time.Date(2000, 1, 1, 0, 0, 5, 0, time.UTC))) // what went before may have taken a moment
 		first := o.verified(purchase, "APPROVAL_REQUIRED")
 		path := o.asked(purchase)
 		if again := o.verified(purchase, "APPROVAL_REQUIRED"); again.body["approvalId"] != first.body["approvalId"] || o.count("") != 1 {
@@ -113,7 +114,7 @@ func TestApproval(t *testing.T) {
 		for name, want := range map[string]any{
 			"agentId": "agent_ollie", "agentName": "Ollie", "requestId": first.body["requestId"], "permissionId": o.permission,
 			"action": "purchase", "vendor": "coachella.com", "amount": "120.00", "currency": "USD", "minRole": "APPROVER",
-			"quorum": 1.0, "approvals": 0.0, "riskLevel": "medium", "expiresAt": "2000-01-02T00:00:02Z",
+			"quorum": 1.0, "saidYes": 0.0, "riskLevel": "medium", "expiresAt": "2000-01-02T00:00:05Z",
 			"wakeSubject": "behalf.wake.acct_home.agent_ollie." + strings.TrimPrefix(path, "/v1/approvals/"),
 		} {
 			if pending.body[name] != want {
@@ -224,7 +225,7 @@ func TestQuorum(t *testing.T) {
 		path := o.asked(purchase)
 		for range 2 {
 			r := o.must(200, "POST", path+"/approve", o.tokens["ada"], `{}`)
-			if r.body["state"] != "pending" || r.body["approvals"] != 1.0 {
+			if r.body["state"] != "pending" || r.body["saidYes"] != 1.0 {
 				t.Errorf("one of two: got %s, want pending", r.text)
 			}
 		}
@@ -562,6 +563,7 @@ func TestListApprovals(t *testing.T) {
 			action := []string{"purchase", "purchase", "sell"}[i%3]
 			path := o.asked(fmt.Sprintf(`{"action":"%s","vendor":"coachella.com","amount":%d}`, action, i+1))
 			ids = append(ids, strings.TrimPrefix(path, "/v1/approvals/"))
+			time.Sleep(time.Millisecond)
 			if i%2 == 0 {
 				o.must(200, "POST", path+"/deny", o.tokens["ada"], `{}`)
 			}
@@ -597,6 +599,9 @@ func TestListApprovals(t *testing.T) {
 			{"of one agent", o.token, "&agentId=agent_ollie", pick(all)},
 			{"of the account", o.token, "", append(pick(all), theirs)},
 			{"pending", o.key, "&state=pending", pick(func(i int) bool { return i%2 == 1 })},
+			{"pending in the account", o.token, "&state=pending", append(pick(func(i int) bool { return i%2 == 1 }), theirs)},
+			{"pending, of one permission", o.token, "&state=pending&permissionId=" + second, pick(func(i int) bool { return i == 5 })},
+			{"approved", o.token, "&state=approved", nil},
 			{"denied", o.key, "&state=denied", pick(func(i int) bool { return i%2 == 0 })},
 			{"expired", o.key, "&state=expired", nil},
 			{"of one permission", o.token, "&permissionId=" + second, pick(func(i int) bool { return i%3 == 2 })},
@@ -606,14 +611,27 @@ func TestListApprovals(t *testing.T) {
 				t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
 			}
 		}
+		// The last one of a page may be over when the next one is read.
+		third := ids[3]
+		r := o.must(200, "GET", "/v1/approvals?limit=3&state=pending", o.token, "")
+		if r.body["nextCursor"] != third {
+			t.Errorf("got %s, want the cursor %s", r.text, third)
+		}
+		o.must(200, "POST", "/v1/approvals/"+third+"/approve", o.tokens["ada"], `{}`)
+		if got := list(o.token, "&state=pending&cursor="+third); !slices.Equal(got, []string{ids[1], theirs}) {
+			t.Errorf("behind one that is over: got %v, want %v", got, []string{ids[1], theirs})
+		}
+		if got := list(o.token, "&state=approved"); !slices.Equal(got, []string{third}) {
+			t.Errorf("approved: got %v, want %s", got, third)
+		}
 		// Another agent's approval is no cursor, and not told from one that isn't there.
 		a, c := o.must(400, "GET", "/v1/approvals?cursor="+theirs, o.key, ""), o.must(400, "GET", "/v1/approvals?cursor=apr_x", o.key, "")
 		if a.text != c.text || a.field() != "/cursor" {
 			t.Errorf("got %s and %s, want the same", a.text, c.text)
 		}
 		time.Sleep(2 * time.Minute)
-		if got := list(o.key, "&state=expired"); len(got) != 4 {
-			t.Errorf("when their time is over: got %d expired, want 4", len(got))
+		if got := list(o.key, "&state=expired"); len(got) != 3 {
+			t.Errorf("when their time is over: got %d expired, want 3", len(got))
 		}
 	})
 }
@@ -875,19 +893,25 @@ func TestReviewingThroughFaults(t *testing.T) {
 	lie(t, func(t *testing.T, b *bed) {
 		o := b.office(t, asks)
 		amount := 0
-		for name, set := range map[string]func(func(domain.Record) error){"before": o.n.log.BeforeAppend, "after": o.n.log.AfterAppend} {
-			for verb, state := range map[string]string{"approve": "approved", "deny": "denied", "cancel": "cancelled"} {
+		for _, failed := range []struct {
+			when string
+			set  func(func(domain.Record) error)
+		}{
+			{"before", o.n.log.BeforeAppend},
+			{"after", o.n.log.AfterAppend},
+		} {
+			for _, review := range []struct{ verb, state string }{{"approve", "approved"}, {"deny", "denied"}, {"cancel", "cancelled"}} {
 				amount++
 				path := o.asked(fmt.Sprintf(`{"action":"purchase","vendor":"coachella.com","amount":%d}`, amount))
 				var once sync.Once
-				set(func(domain.Record) (err error) {
+				failed.set(func(domain.Record) (err error) {
 					once.Do(func() { err = errBroken })
 					return err
 				})
-				o.must(200, "POST", path+"/"+verb, o.tokens["ada"], `{}`)
-				set(nil)
-				if _, r := o.wantState(path, state); verb == "approve" && len(r.body["votes"].([]any)) != 1 {
-					t.Errorf("failed %s it wrote: got %s, want one vote", name, r.text)
+				o.must(200, "POST", path+"/"+review.verb, o.tokens["ada"], `{}`)
+				failed.set(nil)
+				if _, r := o.wantState(path, review.state); review.verb == "approve" && len(r.body["votes"].([]any)) != 1 {
+					t.Errorf("failed %s it wrote: got %s, want one vote", failed.when, r.text)
 				}
 			}
 		}

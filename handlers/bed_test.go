@@ -23,6 +23,7 @@ const home domain.AccountID = "acct_home"
 type bed struct {
 	t     *testing.T
 	log   *memlog.Log
+	views *fakeViews
 	owner handlers.Member
 	token string
 }
@@ -34,6 +35,7 @@ type node struct {
 	log       *memlog.Log
 	gate      *handlers.Gate
 	passports *projections.Passports
+	watcher   *handlers.Watcher
 	// offset is how far the node's clock is off, in nanoseconds.
 	offset atomic.Int64
 	// blind makes the log not say where it stands.
@@ -47,7 +49,7 @@ func lie(t *testing.T, test func(*testing.T, *bed)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bed{t: t, log: memlog.New(memlog.Config{FirstAccount: home, Now: time.Now}), token: domain.MemberTokenPrefix + "owner-of-the-test-account-0123456789"}
+		b := &bed{t: t, log: memlog.New(memlog.Config{FirstAccount: home, Now: time.Now, Epoch: 1}), views: newFakeViews(), token: domain.MemberTokenPrefix + "owner-of-the-test-account-0123456789"}
 		n := b.node()
 		account, err := n.OpenAccount(t.Context(), home, domain.OpenAccount{
 			Name: "Home", Currency: "USD", Owner: "mem_owner", Token: domain.HashToken(b.token),
@@ -91,6 +93,9 @@ func (b *bed) node() *node {
 		Approvals: &handlers.Approvals{Passports: n.passports, Now: now, Partitions: n.log.Partitions, Current: n.gate.Current},
 		Faults:    handlers.Faults{Logs: slog.New(slog.DiscardHandler), Now: now},
 	}
+	n.watcher = &handlers.Watcher{Log: n.log, Now: now, MostLag: 5 * time.Second, Logs: slog.New(slog.DiscardHandler)}
+	n.Desk.Queries = &handlers.Queries{Log: n.log, Watcher: n.watcher}
+	n.Desk.Queries.Use(b.views)
 	ctx, stop := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = n.log.Follow(ctx, 0, 0, n.passports.Apply) })
@@ -98,6 +103,20 @@ func (b *bed) node() *node {
 	b.t.Cleanup(func() { stop(); parts.Wait() })
 	time.Sleep(time.Second) // in the bubble; the gate has looked
 	return n
+}
+
+// project has the node project and watch what is projected, until stop is called
+// or the test ends.
+func (n *node) project() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &handlers.Projector{Log: n.log, Store: n.bed.views, Logs: slog.New(slog.DiscardHandler)}
+	var parts sync.WaitGroup
+	parts.Go(func() { _ = p.Run(ctx) })
+	parts.Go(func() { _ = n.watcher.Run(ctx, n.bed.views) })
+	stop = func() { cancel(); parts.Wait() }
+	n.bed.t.Cleanup(stop)
+	time.Sleep(caughtUp) // in the bubble
+	return stop
 }
 
 // clocked asks the log by the node's clock.

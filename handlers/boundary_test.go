@@ -11,6 +11,28 @@ import (
 	"github.com/behalf-platform/behalf/infra/memlog"
 )
 
+// boundary is load that goes over the end of a window. Each answer moves the
+// clock a step, so that as much is answered on either side, however fast.
+type boundary struct {
+	*lab
+	change time.Time
+	clock  atomic.Int64
+	asked  atomic.Int64
+	before atomic.Int64 // allows by their recorded time
+	after  atomic.Int64
+}
+
+// The nodes' clocks are off by this much, one each way. In each step of the
+// clock one verify is answered, so that so many are answered before the clock of
+// the first node leaves the window, between then and the second's, and after it.
+const (
+	boundaryOff     = 900 * time.Millisecond
+	boundaryStep    = 30 * time.Millisecond
+	boundaryOutside = 70
+	boundaryBetween = int(2 * boundaryOff / boundaryStep)
+	boundaryWorkers = 16
+)
+
 // Under load, over the end of a window, and by nodes whose clocks differ, each
 // allow counts in exactly one window, and each window is used up.
 func TestWindowsAreExactAtTheirBoundaries(t *testing.T) {
@@ -30,54 +52,69 @@ func TestWindowsAreExactAtTheirBoundaries(t *testing.T) {
 		"a midnight that is left out":   {domain.PerDay, "America/Sao_Paulo", time.Date(2000, 10, 8, 3, 0, 0, 0, time.UTC)},
 		"a midnight that comes earlier": {domain.PerDay, "America/Havana", time.Date(2000, 10, 30, 5, 0, 0, 0, time.UTC)},
 	} {
-		t.Run(name, func(t *testing.T) {
+		limits := domain.Limits{Budgets: []domain.Budget{
+			{Amount: domain.Decimal(strconv.Itoa(boundaryOutside)), Currency: "USD", Per: tt.per, TimeZone: tt.zone},
+		}}
+		t.Run(name+", of a permission", func(t *testing.T) {
 			t.Parallel()
-			const each, limit = 90, 30
-			var clock atomic.Int64
-			clock.Store(tt.change.Add(-3 * time.Second).UnixNano())
-			off := func(by time.Duration) func() time.Time {
-				return func() time.Time { return time.Unix(0, clock.Load()).Add(by).UTC() }
-			}
-			l := &lab{log: memlog.New(memlog.Config{FirstAccount: home, Now: off(0)})}
-			nodes := []*labNode{l.startWith(off(900 * time.Millisecond)), l.startWith(off(-900 * time.Millisecond))}
-			key := l.open(t, nodes[0], domain.Terms{Action: "purchase", Limits: domain.Limits{
-				Budgets: []domain.Budget{{Amount: domain.Decimal(strconv.Itoa(limit)), Currency: "USD", Per: tt.per, TimeZone: tt.zone}},
-			}})
-			nodes[1].catchUp()
-			var (
-				asking        sync.WaitGroup
-				before, after atomic.Int64 // allows by their recorded time
-			)
-			for range 2 * each {
-				for _, n := range nodes {
-					asking.Go(func() {
-						r, err := n.Verify(t.Context(), key, &domain.Ask{Action: "purchase", Amount: "1"})
-						switch {
-						case err != nil:
-							t.Errorf("verify: %v", err)
-						case r.Event.(domain.DecisionMade).Outcome != domain.OutcomeAllowed:
-						case r.At.Before(tt.change):
-							before.Add(1)
-						default:
-							after.Add(1)
-						}
-					})
-				}
-				clock.Add(int64(6 * time.Second / (2 * each)))
-			}
-			asking.Wait()
-			// Whatever was late for the window before, the one after is used up now.
-			for range limit {
-				if r, err := nodes[0].Verify(t.Context(), key, &domain.Ask{Action: "purchase", Amount: "1"}); err != nil {
-					t.Fatalf("verify: %v", err)
-				} else if r.Event.(domain.DecisionMade).Outcome == domain.OutcomeAllowed {
-					after.Add(1)
-				}
-			}
-			if before.Load() > limit || after.Load() != limit {
-				t.Errorf("got %d allows in the window before, and %d in the one after; want at most, and exactly, %d", before.Load(), after.Load(), limit)
-			}
-			l.audit(t)
+			cross(t, tt.change, domain.Terms{Action: "purchase", Limits: limits}, domain.Limits{})
 		})
+		t.Run(name+", of the account", func(t *testing.T) {
+			t.Parallel()
+			cross(t, tt.change, domain.Terms{Action: "purchase"}, limits)
+		})
+		if tt.per != domain.PerHour && tt.per != domain.PerDay {
+			continue // no rate has it
+		}
+		t.Run(name+", of a rate", func(t *testing.T) {
+			t.Parallel()
+			cross(t, tt.change, domain.Terms{Action: "purchase", Limits: domain.Limits{
+				Rates: []domain.Rate{{Count: boundaryOutside, Per: tt.per, TimeZone: tt.zone}},
+			}}, domain.Limits{})
+		})
+	}
+}
+
+// cross has what is left on either side of the change of a window given out.
+func cross(t *testing.T, change time.Time, terms domain.Terms, ofAccount domain.Limits) {
+	b := &boundary{change: change}
+	b.clock.Store(change.Add(-boundaryOff - boundaryOutside*boundaryStep).UnixNano())
+	clock := func(off time.Duration) func() time.Time {
+		return func() time.Time { return time.Unix(0, b.clock.Load()).Add(off).UTC() }
+	}
+	b.lab = &lab{log: memlog.New(memlog.Config{FirstAccount: home, Now: clock(0)})}
+	nodes := []*labNode{b.startWith(clock(boundaryOff)), b.startWith(clock(-boundaryOff))}
+	key := b.open(t, nodes[0], terms)
+	if _, err := nodes[0].SetAccountLimits(t.Context(), b.owner, ofAccount); err != nil {
+		t.Fatal(err)
+	}
+	nodes[1].catchUp()
+	var asking sync.WaitGroup
+	for i := range boundaryWorkers {
+		asking.Go(func() { b.work(t, nodes[i%len(nodes)], key) })
+	}
+	asking.Wait()
+	// Before the first node's clock leaves the window, as many were answered as
+	// there is in it; after the second's did, as many were asked.
+	if before, after := b.before.Load(), b.after.Load(); before != boundaryOutside || after != boundaryOutside {
+		t.Errorf("got %d allows in the window before, and %d in the one after; want %d in each", before, after, boundaryOutside)
+	}
+	b.audit(t)
+}
+
+// work asks until enough was asked by all workers together.
+func (b *boundary) work(t *testing.T, n *labNode, key domain.TokenHash) {
+	for b.asked.Add(1) <= int64(boundaryOutside+boundaryBetween+boundaryWorkers+boundaryOutside) {
+		r, err := n.Verify(t.Context(), key, &domain.Ask{Action: "purchase", Amount: "1"})
+		b.clock.Add(int64(boundaryStep))
+		switch {
+		case err != nil:
+			t.Errorf("verify: %v", err)
+		case r.Event.(domain.DecisionMade).Outcome != domain.OutcomeAllowed:
+		case r.At.Before(b.change):
+			b.before.Add(1)
+		default:
+			b.after.Add(1)
+		}
 	}
 }

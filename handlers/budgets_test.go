@@ -82,6 +82,15 @@ func TestLimits(t *testing.T) {
 		if p.body["reasonCode"] != "RATE_EXCEEDED" || p.body["windowEndsAt"] != "2000-01-01T00:01:00Z" {
 			t.Errorf("preview: got %s, want RATE_EXCEEDED and the window's end", p.text)
 		}
+		o.wantFigures("the permission's in a preview", p.body["left"], figures(permission["left"])...)
+		o.wantFigures("the agent's in a preview", p.body["agentLeft"], figures(passport.body["left"])...)
+		if p.body["accountLeft"] != nil {
+			t.Errorf("preview: got %s, want nothing of the account's limits", p.text)
+		}
+		p = o.must(200, "POST", "/v1/preview", o.tokens["vi"], `{"agentId":"agent_ollie","action":"sell"}`)
+		if o.wantFigures("the agent's in a preview", p.body["agentLeft"], figures(passport.body["left"])...); p.body["left"] != nil {
+			t.Errorf("preview of what no permission names: got %s, want no permission's limits", p.text)
+		}
 		time.Sleep(time.Until(time.Date(2000, 1, 1, 0, 0, 59, 999e6, time.UTC)))
 		if r := o.verified(`{"action":"purchase","amount":0}`, "RATE_EXCEEDED"); r.header.Get("Retry-After") != "1" {
 			t.Errorf("got Retry-After %q, want at least 1", r.header.Get("Retry-After"))
@@ -156,6 +165,7 @@ func TestAccountLimits(t *testing.T) {
 		synctest.Wait()
 		o.wantFigures("what is spent", o.must(200, "GET", "/v1/account/limits", o.token, "").body["left"], "day 99.00/100.00 until 2000-01-02T00:00:00Z")
 		o.wantFigures("in a passport", o.must(200, "GET", "/v1/passport", o.key, "").body["accountLeft"], "day 99.00/100.00 until 2000-01-02T00:00:00Z")
+		o.wantFigures("in a preview", o.must(200, "POST", "/v1/preview", o.key, `{"action":"purchase","amount":3}`).body["accountLeft"], "day 99.00/100.00 until 2000-01-02T00:00:00Z")
 		o.verified(`{"action":"purchase","amount":3}`, "BUDGET_EXCEEDED")
 		o.must(200, "PUT", "/v1/account/limits", o.token, `{}`)
 		if r := o.must(200, "GET", "/v1/agents/agent_ollie", o.token, ""); r.body["sharesAccountLimits"] != nil {
@@ -301,25 +311,65 @@ func TestReservationsNewestFirst(t *testing.T) {
 	})
 }
 
+// Within a millisecond ids are in no order; each allow is listed once all the same.
+func TestReservationsOfOneMoment(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		o := b.office(t, `{"action":"purchase","rates":[{"count":99,"per":"day"}]}`)
+		keys := []string{o.key, o.register(o.token, "agent_b")}
+		o.must(201, "POST", "/v1/agents/agent_b/permissions", o.token, `{"action":"purchase","rates":[{"count":99,"per":"day"}]}`)
+		var all []string
+		for i := range 24 {
+			all = append(all, o.must(200, "POST", "/v1/verify", keys[i%2], `{"action":"purchase"}`).body["requestId"].(string))
+			if i%8 == 7 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		slices.Sort(all)
+		slices.Reverse(all)
+		o.wantReservations(o.token, "", all...)
+	})
+}
+
+// A list that an agent's part is missing from is none.
+func TestReservationsThatCantBeRead(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		o := b.office(t, `{"action":"purchase","rates":[{"count":99,"per":"day"}]}`)
+		other := o.register(o.token, "agent_other")
+		o.verified(`{"action":"purchase"}`, "ALLOWED")
+		b.log.Inject(domain.Stream{Account: home, Agent: "agent_ollie"}, []byte(`not JSON`))
+		synctest.Wait()
+		o.must(503, "GET", "/v1/reservations", o.token, "")
+		o.must(503, "GET", "/v1/reservations", o.key, "")
+		o.must(200, "GET", "/v1/reservations", other, "")
+		o.must(200, "GET", "/v1/reservations?agentId=agent_other", o.token, "")
+	})
+}
+
 // An outcome whose append failed one way or the other is reported once, to the
 // agent's limits and the account's.
 func TestSettlingThroughFaults(t *testing.T) {
 	lie(t, func(t *testing.T, b *bed) {
 		o := b.office(t, `{"action":"purchase","budgets":[{"amount":"100","currency":"USD","per":"day"}]}`)
 		o.must(200, "PUT", "/v1/account/limits", o.token, `{"budgets":[{"amount":"100","currency":"USD","per":"day"}]}`)
-		for name, set := range map[string]func(func(domain.Record) error){"before": o.n.log.BeforeAppend, "after": o.n.log.AfterAppend} {
+		for _, failed := range []struct {
+			when string
+			set  func(func(domain.Record) error)
+		}{
+			{"before", o.n.log.BeforeAppend},
+			{"after", o.n.log.AfterAppend},
+		} {
 			id := o.verified(`{"action":"purchase","amount":50}`, "ALLOWED").body["requestId"].(string)
 			var once sync.Once
-			set(func(domain.Record) (err error) {
+			failed.set(func(domain.Record) (err error) {
 				once.Do(func() { err = errBroken })
 				return err
 			})
 			o.must(http.StatusOK, "POST", "/v1/decisions/"+id+"/outcome", o.key, `{"outcome":"failed"}`)
-			set(nil)
+			failed.set(nil)
 			synctest.Wait()
 			p := o.must(200, "GET", "/v1/passport", o.key, "")
 			if strings.Count(p.text, `"left":"100.00"`) != 2 {
-				t.Errorf("failed %s it wrote: got %s, want all of it given back, once", name, p.text)
+				t.Errorf("failed %s it wrote: got %s, want all of it given back, once", failed.when, p.text)
 			}
 		}
 	})

@@ -19,6 +19,7 @@ type Desk struct {
 	*Verifier
 	*Writer
 	*History
+	Queries   *Queries
 	Approvals *Approvals
 	Limits    Limits
 	Faults    Faults
@@ -170,11 +171,11 @@ func (d *Desk) PreviewFor(ctx context.Context, c Caller, body []byte) (PreviewVi
 	default:
 		s = domain.Stream{Account: c.Member.Account, Agent: ask.AgentID}
 	}
-	decision, at, err := d.Preview(ctx, s, &ask)
+	decision, known, err := d.Preview(ctx, s, &ask)
 	if err != nil {
 		return PreviewView{}, err
 	}
-	return ViewPreview(s.Agent, decision, at), nil
+	return ViewPreview(s.Agent, decision, known), nil
 }
 
 // PassportFor is the caller's own passport.

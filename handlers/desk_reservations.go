@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/behalf-platform/behalf/domain"
 )
@@ -26,7 +27,7 @@ func (d *Desk) SettleFor(ctx context.Context, c Caller, cmd domain.SettleDecisio
 // ReservationQuery says which allows without an outcome are wanted.
 type ReservationQuery struct {
 	Agent domain.AgentID // any if empty
-	Limit int
+	Limit int            // at least 1
 	// After is the last request of the page before.
 	After domain.RequestID
 }
@@ -55,25 +56,56 @@ func (d *Desk) ReservationsFor(ctx context.Context, c Caller, q ReservationQuery
 	if s.Agent == "" {
 		agents = d.Identifier.Passports.Agents(s.Account)
 	}
-	for _, a := range agents {
-		for r := range a.Unsettled() {
-			if q.After == "" || r.RequestID < q.After {
-				page.Reservations = append(page.Reservations, ViewReservation(a.ID, r))
-			}
-		}
-		page.cut(q.Limit) // agent by agent, since all together can be many
+	list, err := unsettled(agents, q.After, q.Limit+1) // one more tells whether there are more
+	if err != nil {
+		return page, err
+	}
+	for _, r := range list[:min(len(list), q.Limit)] {
+		page.Reservations = append(page.Reservations, ViewReservation(r.agent, r.Reservation))
+	}
+	if len(list) > q.Limit {
+		page.NextCursor = list[q.Limit-1].RequestID
 	}
 	return page, nil
 }
 
-// cut keeps the newest, and says where to go on if there are more.
-func (p *ReservationPage) cut(limit int) {
-	slices.SortFunc(p.Reservations, func(a, b ReservationView) int { return cmp.Compare(b.RequestID, a.RequestID) })
-	if limit > 0 && len(p.Reservations) > limit {
-		p.Reservations = p.Reservations[:limit]
-		p.NextCursor = p.Reservations[limit-1].RequestID
+// spent is an allow that spent, and whose it is.
+type spent struct {
+	agent domain.AgentID
+	domain.Reservation
+}
+
+// unsettled are the newest of the agents' allows without an outcome that come
+// after a cursor. It keeps no more than it returns, and looks no further back
+// than it has to: no agent has one that is newer than its newest event.
+func unsettled(agents []*domain.Agent, after domain.RequestID, most int) ([]spent, error) {
+	for _, a := range agents {
+		if err := a.Fault(); err != nil {
+			return nil, Unreadable(err)
+		}
 	}
-	if p.NextCursor != "" {
-		p.NextCursor = p.Reservations[len(p.Reservations)-1].RequestID
+	slices.SortFunc(agents, func(a, b *domain.Agent) int { return b.Updated.Compare(a.Updated) })
+	var list []spent
+	// An id begins with the millisecond it was made in, and is random from there.
+	tooOld := func(at time.Time) bool {
+		return len(list) == most && at.UnixMilli() < list[most-1].At.UnixMilli()
 	}
+	for _, a := range agents {
+		if tooOld(a.Updated) {
+			break
+		}
+		for r := range a.Unsettled() {
+			if tooOld(r.At) {
+				break
+			}
+			if after != "" && r.RequestID >= after {
+				continue
+			}
+			i, _ := slices.BinarySearchFunc(list, r.RequestID, func(s spent, id domain.RequestID) int { return cmp.Compare(id, s.RequestID) })
+			if i < most {
+				list = slices.Insert(list[:min(len(list), most-1)], i, spent{a.ID, r})
+			}
+		}
+	}
+	return list, nil
 }

@@ -465,7 +465,8 @@ func TestRateLimits(t *testing.T) {
 
 func TestDecisionsNewestFirst(t *testing.T) {
 	lie(t, func(t *testing.T, b *bed) {
-		w := b.node().web(t)
+		n := b.node()
+		w := n.web(t)
 		ollie, other := w.register(b.token, "agent_ollie"), w.register(b.token, "agent_other")
 		w.must(201, "POST", "/v1/agents/agent_ollie/permissions", b.token, `{"action":"buy"}`)
 		var ids []string
@@ -479,6 +480,7 @@ func TestDecisionsNewestFirst(t *testing.T) {
 			w.must(200, "POST", "/v1/verify", other, `{"action":"buy"}`)
 			time.Sleep(time.Millisecond)
 		}
+		n.project()
 		list := func(token, query string) (got []string) {
 			cursor := ""
 			for {

@@ -81,11 +81,13 @@ func (n *labNode) catchUp() {
 }
 
 func newWorld(t *rapid.T) *world {
-	l := &lab{now: time.Date(2026, 12, 30, 20, 0, 0, 0, time.UTC), keys: map[domain.AgentID]domain.TokenHash{}}
+	begins := rapid.SampledFrom([]time.Time{ // before a year, a day of 25 hours, and one of 23
+		time.Date(2026, 12, 30, 20, 0, 0, 0, time.UTC), time.Date(2026, 10, 24, 20, 0, 0, 0, time.UTC), time.Date(2027, 3, 27, 20, 0, 0, 0, time.UTC),
+	}).Draw(t, "begins")
+	l := &lab{now: begins, keys: map[domain.AgentID]domain.TokenHash{}}
 	l.log = memlog.New(memlog.Config{FirstAccount: home, Now: func() time.Time { return l.now }, DedupeWindow: time.Second})
 	w := &world{T: t, lab: l, model: model{
 		agents: map[domain.AgentID]*modelAgent{}, roles: map[domain.MemberID]domain.Role{},
-		account: modelLimits{budget: -1, rate: -1},
 	}}
 	l.nodes = []*labNode{l.start(), l.start()}
 	n, ctx := l.nodes[0], t.Context()
@@ -99,9 +101,9 @@ func newWorld(t *rapid.T) *world {
 	owner, _ := account.Member("mem_owner")
 	l.owner = handlers.Member{Account: home, Member: owner}
 	pending, valid, denial := domain.Duration(modelPendingFor), domain.Duration(modelValidFor), domain.Duration(modelDenialFor)
-	most := modelMostPending
+	remind, most := domain.Duration(modelRemindEvery), modelMostPending
 	_, err = n.ChangeSettings(ctx, l.owner, domain.ChangeSettings{Approvals: domain.ChangeApprovals{
-		PendingFor: &pending, ValidFor: &valid, DenialFor: &denial, MostPending: &most,
+		PendingFor: &pending, ValidFor: &valid, DenialFor: &denial, RemindEvery: &remind, MostPending: &most,
 	}})
 	must(err)
 	l.members = []handlers.Member{l.owner}
@@ -118,11 +120,12 @@ func newWorld(t *rapid.T) *world {
 		_, key, err := n.RegisterAgent(ctx, l.owner, domain.RegisterAgent{AgentID: id, Name: "Ollie", Type: domain.Native}, true)
 		must(err)
 		l.keys[id] = domain.HashToken(key)
-		w.agents[id] = &modelAgent{limits: modelLimits{budget: -1, rate: -1}, allows: map[domain.RequestID]*modelAllow{}}
+		w.agents[id] = &modelAgent{}
 	}
 	for _, n := range l.nodes {
 		n.catchUp()
 	}
+	w.head = n.seen
 	return w
 }
 

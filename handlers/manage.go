@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,11 +38,24 @@ func (w *Writer) RegisterAgent(ctx context.Context, by Member, cmd domain.Regist
 	// Either the log has the account's limits before the agent, and they are known
 	// here once the agent's own place in it is, or it has them after, and whoever
 	// set them finds the agent.
-	if err := w.CatchUp(ctx, agent.Position); err != nil {
+	if err := w.reach(ctx, agent.Position); err != nil {
 		return agent, "", unavailable(err, "agent %s is registered and can't be used yet; give it a new key with rotate-key", agent.ID)
 	}
-	agent, err = w.share(ctx, by, agent)
+	agent, err = w.share(ctx, by.on(agent.ID), agent)
 	return agent, key, err
+}
+
+// reach returns once everything up to a position has been folded here. It is as
+// patient as an act may be: what it waits for was recorded a moment ago.
+func (w *Writer) reach(ctx context.Context, p domain.Position) error {
+	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
+	defer cancel()
+	for {
+		err := w.CatchUp(ctx, p)
+		if err == nil || sleep(ctx, 50*time.Millisecond) != nil {
+			return err
+		}
+	}
 }
 
 // drives is the rule that whoever drives an agent is a member.
@@ -83,14 +98,14 @@ func (w *Writer) SetAccountLimits(ctx context.Context, by Member, limits domain.
 	}
 	// An agent registered before is known once this has been folded; one that
 	// comes later looks at the limits itself before its key is given out.
-	if err := w.CatchUp(ctx, budget.Set); err != nil {
+	if err := w.reach(ctx, budget.Set); err != nil {
 		return budget, unavailable(err, "the limits are set, and not all agents are under them yet; repeat the request")
 	}
-	return budget, w.shareAll(ctx, by)
+	return budget, w.shareAll(ctx, by.on(""))
 }
 
-// shareAll puts every agent under the account's limits as they stand.
-func (w *Writer) shareAll(ctx context.Context, by Member) error {
+// shareAll puts every agent of an account under its limits as they stand.
+func (w *Writer) shareAll(ctx context.Context, a act) error {
 	const atOnce = 32
 	var (
 		group sync.WaitGroup
@@ -101,13 +116,15 @@ func (w *Writer) shareAll(ctx context.Context, by Member) error {
 	for range atOnce {
 		group.Go(func() {
 			for agent := range agents {
-				if _, err := w.share(ctx, by, *agent); err != nil {
+				a := a
+				a.stream.Agent = agent.ID
+				if _, err := w.share(ctx, a, *agent); err != nil {
 					once.Do(func() { fault = err })
 				}
 			}
 		})
 	}
-	for _, agent := range w.Passports.Agents(by.Account) {
+	for _, agent := range w.Passports.Agents(a.stream.Account) {
 		agents <- agent
 	}
 	close(agents)
@@ -115,21 +132,45 @@ func (w *Writer) shareAll(ctx context.Context, by Member) error {
 	return fault
 }
 
+// Share goes on, until ctx ends, with putting agents under their account's limits
+// where whoever set these could not finish: the node may have stopped half-way.
+func (w *Writer) Share(ctx context.Context, ready func() error, logs *slog.Logger) error {
+	const every = 5 * time.Second
+	for {
+		if err := sleep(ctx, every); err != nil {
+			return nil
+		}
+		if ready() != nil {
+			continue
+		}
+		for _, id := range w.Passports.Accounts() {
+			budget := w.Passports.Budget(id)
+			behind := budget.Set.Seq > 0 && slices.ContainsFunc(w.Passports.Agents(id), func(a *domain.Agent) bool { return len(a.Share(*budget)) > 0 })
+			if !behind {
+				continue
+			}
+			if err := w.shareAll(ctx, act{by: domain.BySystem("limits"), stream: domain.Stream{Account: id}}); err != nil && ctx.Err() == nil {
+				logs.WarnContext(ctx, "put agents under their account's limits", slog.String("account_id", string(id)), slog.Any("error", err))
+			}
+		}
+	}
+}
+
 // share puts an agent under the account's limits, or takes it out from under
 // them, as they stand in the log.
-func (w *Writer) share(ctx context.Context, by Member, agent domain.Agent) (domain.Agent, error) {
-	stream := domain.Stream{Account: by.Account, Budget: true}
+func (w *Writer) share(ctx context.Context, a act, agent domain.Agent) (domain.Agent, error) {
+	stream := domain.Stream{Account: a.stream.Account, Budget: true}
 	if err := catchUp(ctx, w.Log, w.Passports, stream); err != nil {
 		return agent, err
 	}
-	if len(agent.Share(*w.Passports.Budget(by.Account))) == 0 {
+	if len(agent.Share(*w.Passports.Budget(stream.Account))) == 0 {
 		return agent, nil
 	}
-	return w.agent(ctx, by.on(agent.ID), func(a domain.Agent) ([]domain.Event, error) {
+	return w.agent(ctx, a, func(a domain.Agent) ([]domain.Event, error) {
 		if err := catchUp(ctx, w.Log, w.Passports, stream); err != nil {
 			return nil, err
 		}
-		budget := w.Passports.Budget(by.Account)
+		budget := w.Passports.Budget(stream.Account)
 		if err := budget.Fault(); err != nil {
 			return nil, Unreadable(err)
 		}
@@ -156,7 +197,7 @@ func (w *Writer) RotateKey(ctx context.Context, by Member, id domain.AgentID) (d
 		return a.RotateKey(domain.HashToken(key))
 	})
 	if err == nil { // a registration may have ended before it got there
-		agent, err = w.share(ctx, by, agent)
+		agent, err = w.share(ctx, by.on(agent.ID), agent)
 	}
 	return agent, key, err
 }

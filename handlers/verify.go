@@ -137,19 +137,22 @@ func first(receipts []domain.Receipt) domain.Receipt {
 	return receipts[0]
 }
 
-// Preview decides as Verify would now, and records nothing.
-func (v *Verifier) Preview(ctx context.Context, s domain.Stream, ask *domain.Ask) (domain.DecisionMade, time.Time, error) {
+// Preview decides as Verify would now, and records nothing. It returns what the
+// decision stands on, too.
+func (v *Verifier) Preview(ctx context.Context, s domain.Stream, ask *domain.Ask) (domain.DecisionMade, domain.Situation, error) {
 	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
 	defer cancel()
 	if err := v.settled(ctx, s, ask); err != nil {
-		return domain.DecisionMade{}, time.Time{}, err
+		return domain.DecisionMade{}, domain.Situation{}, err
 	}
 	agent := v.Passports.Agent(s)
 	if !agent.Exists() {
-		return domain.DecisionMade{}, time.Time{}, domain.Reject(domain.NotFound, "no agent %s", s.Agent)
+		return domain.DecisionMade{}, domain.Situation{}, domain.Reject(domain.NotFound, "no agent %s", s.Agent)
 	}
-	d, at, err := v.evaluate(v.situation(agent, s), s, ask)
-	return d, at, err
+	known := v.situation(agent, s)
+	d, at, err := v.evaluate(known, s, ask)
+	known.Now = at
+	return d, known, err
 }
 
 // begin finds the agent a key belongs to. An unknown key and one of another

@@ -106,7 +106,13 @@ type (
 		PassportVersion uint64            `json:"passportVersion"`
 		EvaluatedAt     time.Time         `json:"evaluatedAt"`
 		WindowEndsAt    time.Time         `json:"windowEndsAt,omitzero"`
-		Checks          []domain.Check    `json:"checks"`
+		// Left is what is left, before this request, of the budgets and rates of the
+		// permission it names, AgentLeft of the agent's own, and AccountLeft of the
+		// account's where they apply too.
+		Left        []domain.Left  `json:"left,omitempty"`
+		AgentLeft   []domain.Left  `json:"agentLeft,omitempty"`
+		AccountLeft []domain.Left  `json:"accountLeft,omitempty"`
+		Checks      []domain.Check `json:"checks"`
 	}
 	// ReservationView is an allow that spent, or used an approval, and whose
 	// outcome was not reported.
@@ -204,14 +210,22 @@ func ViewAccountLimits(b *domain.SharedBudget, now time.Time) AccountLimitsView 
 	return AccountLimitsView{Limits: b.Limits, Left: b.Left(now)}
 }
 
-// ViewPreview shows what a decision would have been.
-func ViewPreview(id domain.AgentID, d domain.DecisionMade, at time.Time) PreviewView {
-	return PreviewView{
+// ViewPreview shows what a decision would have been, and what it stands on.
+func ViewPreview(id domain.AgentID, d domain.DecisionMade, known domain.Situation) PreviewView {
+	view := PreviewView{
 		AgentID: id, WouldBe: d.Outcome, ReasonCode: d.ReasonCode, Reason: d.Reason, RiskLevel: d.Risk,
 		PermissionID: d.PermissionID, ApprovalID: d.ApprovalID, Action: d.Request.Action, Vendor: d.Request.Vendor,
 		Resource: d.Request.Resource, Amount: d.Request.Amount, Currency: d.Request.Currency,
-		PassportVersion: d.PassportVersion, EvaluatedAt: at, WindowEndsAt: d.WindowEndsAt, Checks: d.Checks,
+		PassportVersion: d.PassportVersion, EvaluatedAt: known.Now, WindowEndsAt: d.WindowEndsAt,
+		AgentLeft: known.Agent.Left(known.Now), Checks: d.Checks,
 	}
+	if p, ok := known.Agent.Permission(d.PermissionID); ok && p.Revoked.IsZero() {
+		view.Left = known.Agent.LeftOf(p, known.Now)
+	}
+	if known.Agent.Shared {
+		view.AccountLeft = known.Budget.Left(known.Now)
+	}
+	return view
 }
 
 // ViewReservation shows an allow of an agent that spent.
@@ -255,6 +269,20 @@ func EncodePacket(dst []byte, r domain.Recorded) ([]byte, error) {
 	return p.Append(dst), nil
 }
 
+// EncodeAnswer is EncodePacket for a decision that was just made. It says too
+// when it is worth asking again, in whole seconds, as the header Retry-After has
+// it: that is empty unless a rate denied it that begins again.
+func EncodeAnswer(dst []byte, r domain.Recorded, now func() time.Time) (packet []byte, retryAfter string, err error) {
+	p, err := domain.PacketOf(r)
+	if err != nil {
+		return nil, "", err
+	}
+	if p.ReasonCode == domain.RateExceeded && !p.WindowEndsAt.IsZero() {
+		retryAfter = Fault{Retry: max(p.WindowEndsAt.Sub(now()), time.Second)}.RetryAfter()
+	}
+	return p.Append(dst), retryAfter, nil
+}
+
 // EncodeDetail writes the packet of a recorded decision with its checks.
 func EncodeDetail(dst []byte, r domain.Recorded) ([]byte, error) {
 	p, err := domain.PacketOf(r)
@@ -263,17 +291,6 @@ func EncodeDetail(dst []byte, r domain.Recorded) ([]byte, error) {
 	}
 	p.Checks = r.Event.(domain.DecisionMade).Checks // PacketOf saw that it is one
 	return p.Append(dst), nil
-}
-
-// RetryAfter is when it is worth repeating a verify that was denied for a rate,
-// in whole seconds, as the header of that name has it. It is empty for every
-// other decision, and for a rate that never begins again.
-func RetryAfter(r domain.Recorded, now time.Time) string {
-	d, ok := r.Event.(domain.DecisionMade)
-	if !ok || d.ReasonCode != domain.RateExceeded || d.WindowEndsAt.IsZero() {
-		return ""
-	}
-	return Fault{Retry: max(d.WindowEndsAt.Sub(now), time.Second)}.RetryAfter()
 }
 
 // VersionOf reads an If-Match header: a version in quotes or bare, or "*" or

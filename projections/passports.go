@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 
@@ -24,7 +25,8 @@ type Passports struct {
 	accounts map[domain.AccountID]*account
 	keys     map[domain.TokenHash]domain.Stream
 	tokens   map[domain.TokenHash]memberRef
-	// approvals holds every approval there ever was, as it stands.
+	// approvals holds every approval there ever was, as it stands, since any can be
+	// asked for: about 1 KB of memory each.
 	approvals map[domain.ApprovalID]*domain.Approval
 	// waiting are closed, and taken out, when an approval of the agent changes.
 	waiting map[domain.Stream]chan struct{}
@@ -196,6 +198,13 @@ func (p *Passports) Account(id domain.AccountID) (*domain.Account, error) {
 	return &domain.Account{}, nil
 }
 
+// Accounts are the ids of all accounts that are known here, in no order.
+func (p *Passports) Accounts() []domain.AccountID {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return slices.Collect(maps.Keys(p.accounts))
+}
+
 // Budget is what an account's agents spend together, as far as it is known here.
 func (p *Passports) Budget(id domain.AccountID) *domain.SharedBudget {
 	p.mu.RLock()
@@ -223,12 +232,31 @@ func (p *Passports) Approvals(id domain.AccountID) iter.Seq[*domain.Approval] {
 			ids = acct.approvals // only ever added to
 		}
 		p.mu.RUnlock()
-		for _, id := range slices.Backward(ids) {
-			if !yield(p.Approval(id)) {
-				return
+		var block [atOnce]*domain.Approval
+		for len(ids) > 0 {
+			rest := max(0, len(ids)-len(block))
+			n := p.read(ids[rest:], block[:])
+			for _, a := range slices.Backward(block[:n]) {
+				if !yield(a) {
+					return
+				}
 			}
+			ids = ids[:rest]
 		}
 	}
+}
+
+// atOnce is how many approvals are read under one lock: few enough that what is
+// folded meanwhile hardly waits.
+const atOnce = 256
+
+func (p *Passports) read(ids []domain.ApprovalID, into []*domain.Approval) int {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for i, id := range ids {
+		into[i] = p.approvals[id]
+	}
+	return len(ids)
 }
 
 // Changed is closed when an approval of an agent changes next. Ask for it, then

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -85,5 +86,37 @@ func TestPassportsListAgents(t *testing.T) {
 	}
 	if agents, accounts := p.Size(); agents != 3 || accounts != 1 || len(p.Agents("acct_other")) != 0 {
 		t.Errorf("got %d agents of %d accounts, want 3 of 1", agents, accounts)
+	}
+}
+
+// More than are read under one lock come all, and once, the newest first.
+func TestPassportsListApprovals(t *testing.T) {
+	t.Parallel()
+	w := newWriter()
+	w.event(domain.AgentRegistered{Name: "Ollie", Type: domain.Native, Key: "hash"})
+	var p Passports
+	for n := range 2*atOnce + 1 {
+		if n%atOnce == 0 || n == 2*atOnce { // around the ends of the blocks
+			want := n
+			for a := range p.Approvals(ollie.Account) {
+				if want--; a.ID != domain.ApprovalID(fmt.Sprint("apr_", want)) {
+					t.Fatalf("of %d: got %s, want apr_%d", n, a.ID, want)
+				}
+			}
+			if want != 0 {
+				t.Errorf("of %d: %d are missing", n, want)
+			}
+		}
+		w.event(domain.DecisionMade{
+			RequestID: domain.RequestID(fmt.Sprint("req_", n)), Outcome: domain.OutcomeRequiresApproval,
+			ApprovalID: domain.ApprovalID(fmt.Sprint("apr_", n)), Gate: &domain.Gate{},
+		})
+		fold(&p, w.records[max(0, len(w.records)-2):]...)
+	}
+	for a := range p.Approvals(ollie.Account) {
+		if a.ID != domain.ApprovalID(fmt.Sprint("apr_", 2*atOnce)) {
+			t.Errorf("got %s first, want the newest", a.ID)
+		}
+		break
 	}
 }

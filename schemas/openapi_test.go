@@ -49,7 +49,7 @@ func operations(c contract) map[string]map[string]any {
 
 func TestOpenAPIHasEveryRouteAndNoOther(t *testing.T) {
 	// What operators ask is served beside the API.
-	want := append(httpapi.Routes(), "GET /healthz", "GET /readyz", "GET /metrics")
+	want := append(httpapi.Routes(), "GET /healthz", "GET /readyz", "GET /readyz/queries", "GET /metrics")
 	var got []string
 	ids := map[string]bool{}
 	for route, operation := range operations(mustContract(t, "openapi.yaml")) {
@@ -104,6 +104,10 @@ func TestOpenAPINamesWhatTheCodeTakesAndGives(t *testing.T) {
 		"Reservation":      reflect.TypeFor[handlers.ReservationView](),
 		"ReservationPage":  reflect.TypeFor[handlers.ReservationPage](),
 		"Settlement":       reflect.TypeFor[handlers.SettlementView](),
+		"Explanation":      reflect.TypeFor[handlers.ExplanationView](),
+		"Judged":           reflect.TypeFor[handlers.JudgedView](),
+		"Change":           reflect.TypeFor[handlers.ChangeView](),
+		"Projection":       reflect.TypeFor[handlers.ProjectionView](),
 		"ApprovalSettings": reflect.TypeFor[domain.ApprovalSettings](),
 		"ApprovalTerms":    reflect.TypeFor[domain.ApprovalTerms](),
 	} {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
@@ -72,7 +73,59 @@ func (s *server) settle() world {
 	w.viewer = member(201, "POST /v1/members", "/v1/members", `{"name":"Vi","role":"VIEWER"}`)["token"].(string)
 	s.approve(&w)
 	s.limit(&w)
+	s.replay(&w)
 	return w
+}
+
+// replay brings what is about the past to its success.
+func (s *server) replay(w *world) {
+	s.t.Helper()
+	now := s.do(200, ask{route: "GET /v1/passport", target: "/v1/passport", token: w.agentKey})
+	position := s.do(200, ask{route: "POST /v1/verify", target: "/v1/verify", token: w.agentKey, body: `{"action":"mail.read"}`})["position"].(string)
+	version := strconv.FormatFloat(now["passportVersion"].(float64), 'f', 0, 64)
+	const passport, preview = "/v1/agents/agent_ollie/passport", "/v1/preview"
+	for _, at := range []string{time.Now().UTC().Format(time.RFC3339Nano), version, position} {
+		for _, token := range []string{w.agentKey, ownerToken} {
+			then := s.do(200, ask{route: "GET /v1/agents/{agent}/passport", target: passport + "?at=" + at, token: token})
+			if then["asOf"] == nil || then["passportVersion"] != now["passportVersion"] {
+				s.t.Errorf("at %s: got %v, want version %s as of a time", at, then, version)
+			}
+			s.do(200, ask{route: "POST " + preview, target: preview + "?at=" + at, token: token, body: `{"action":"mail.read","agentId":"agent_ollie"}`})
+		}
+	}
+	past := "?at=2000-01-01T00:00:00Z"
+	s.do(404, ask{route: "GET /v1/agents/{agent}/passport", target: passport + past, token: ownerToken})
+	s.do(404, ask{route: "GET /v1/agents/{agent}/passport", target: "/v1/agents/agent_other/passport?at=" + version, token: w.agentKey})
+	s.do(400, ask{route: "GET /v1/agents/{agent}/passport", target: passport + "?at=soon", token: ownerToken})
+	s.do(404, ask{route: "POST " + preview, target: preview + past, token: w.agentKey, body: `{"action":"mail.read"}`})
+	s.do(400, ask{route: "POST " + preview, target: preview + "?at=soon", token: w.agentKey, body: `{"action":"mail.read"}`})
+
+	for _, r := range []struct{ body, state, has string }{
+		{`{}`, "done", "checked"},
+		{`{"since":"2020-01-01T00:00:00Z","until":"2999-01-01T00:00:00+01:00","agentId":"agent_ollie","whatIf":` + candidate + `}`, "done", "report"},
+		{`{"mode":"recorded-state","whatIf":` + candidate + `}`, "done", "report"},
+		{`{"whatIf":{"agents":{"agent_nobody":{"limits":{}}}}}`, "failed", "error"},
+	} {
+		if got := s.replayed(w, r.body); got["state"] != r.state || got[r.has] == nil {
+			s.t.Errorf("replay %s: got %v, want it %s with %s", r.body, got, r.state, r.has)
+		} else if report, ok := got["report"].(map[string]any); ok && len(report["changes"].([]any))*len(report["money"].([]any)) == 0 {
+			s.t.Errorf("replay %s: got %v, want some changes", r.body, report)
+		}
+	}
+}
+
+// replayed runs a replay to its end.
+func (s *server) replayed(w *world, body string) (view map[string]any) {
+	s.t.Helper()
+	view = s.do(202, ask{route: "POST /v1/replays", target: "/v1/replays", token: ownerToken, body: body, door: s.running})
+	w.ids["replay"], _ = view["replayId"].(string)
+	for {
+		view = s.do(200, ask{route: "GET /v1/replays/{replay}", target: "/v1/replays/" + w.ids["replay"], token: ownerToken, door: s.running})
+		if view["state"] != "running" || s.t.Context().Err() != nil || s.t.Failed() {
+			return view
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // approve brings the operations on approvals to their success. It leaves one
@@ -184,7 +237,7 @@ func (s *server) ask(w *world) {
 	}
 	w.ids["request"] = allowed["requestId"].(string)
 	agent(409, "POST /v1/verify", "/v1/verify", `{"action":"mail.read","idempotencyKey":"one"}`)
-	agent(200, "POST /api/verify", "/api/verify", `{"action":"mail.read","amount":7,"idempotencyKey":"two"}`)
+	w.ids["denied"], _ = agent(200, "POST /api/verify", "/api/verify", `{"action":"mail.read","amount":7,"idempotencyKey":"two"}`)["requestId"].(string)
 	agent(409, "POST /api/verify", "/api/verify", `{"action":"mail.read","idempotencyKey":"two"}`)
 	agent(200, "POST /v1/preview", "/v1/preview", fullAsk)
 	agent(200, "GET /v1/passport", "/v1/passport", "")
@@ -193,9 +246,52 @@ func (s *server) ask(w *world) {
 	agent(200, "GET /v1/decisions", "/v1/decisions?follow=true", "")
 	agent(404, "GET /v1/decisions", "/v1/decisions?agentId=agent_nobody", "")
 	agent(200, "GET /v1/decisions/{request}", "/v1/decisions/"+w.ids["request"], "")
+	s.query(w, agent(200, "POST /v1/verify", "/v1/verify", `{"action":"mail.read"}`)["position"].(string))
+}
+
+// query brings the queries to their success, on what is known at a position.
+func (s *server) query(w *world, position string) {
+	s.t.Helper()
+	for token, may := range map[string]int{w.agentKey: 404, ownerToken: 200} {
+		get := func(want int, route, target string) map[string]any {
+			s.t.Helper()
+			return s.do(want, ask{route: "GET " + route, target: target, token: token})
+		}
+		list := get(200, "/v1/decisions", "/v1/decisions?limit=2&atLeast="+position)
+		if len(list["decisions"].([]any)) != 2 || list["nextCursor"] == nil {
+			s.t.Errorf("got %v, want two decisions and a cursor", list)
+		}
+		for _, more := range []string{"format=csv", "format=ndjson", "totals=true", "currency=BHD&amountMin=12.5&amountMax=12.500"} {
+			s.do(200, ask{route: "GET /v1/decisions", target: "/v1/decisions?" + more, token: token, door: s.running})
+		}
+		counts := get(200, "/v1/decisions/totals", "/v1/decisions/totals?outcome=allowed")
+		if len(counts["totals"].([]any)) == 0 {
+			s.t.Errorf("got %v, want some counts", counts)
+		}
+		used := get(200, "/v1/usage", "/v1/usage?atLeast="+position)
+		if len(used["usage"].([]any)) == 0 {
+			s.t.Errorf("got %v, want some usage", used)
+		}
+		get(may, "/v1/decisions/totals", "/v1/decisions/totals?agentId=agent_nobody")
+		get(may, "/v1/usage", "/v1/usage?agentId=agent_nobody")
+		if e := get(200, "/v1/decisions/{request}", "/v1/decisions/"+w.ids["request"]+"?explain=true"); e["explanation"] == nil {
+			s.t.Errorf("got %v, want an explanation", e)
+		}
+		get(200, "/v1/decisions/{request}", "/v1/decisions/"+w.ids["denied"]+"?explain=true")
+	}
+	for route, target := range map[string]string{
+		"GET /v1/agents/{agent}/history": "/v1/agents/agent_ollie/history?limit=3&atLeast=" + position, "GET /v1/projections": "/v1/projections",
+	} {
+		s.do(200, ask{route: route, target: target, token: ownerToken})
+	}
+	const rebuild = "POST /v1/projections/{projection}/rebuild"
+	s.do(202, ask{route: rebuild, target: "/v1/projections/usage/rebuild", token: ownerToken, body: `{}`})
+	s.do(404, ask{route: rebuild, target: "/v1/projections/everything/rebuild", token: ownerToken, body: `{}`})
+	w.ids["projection"] = "usage"
 }
 
 const (
+	candidate = `{"agents":{"agent_ollie":{"add":[{"action":"mail.read"}],"limits":{"budgets":[{"amount":"5","currency":"BHD","per":"total"}]}}}}`
 	allLimits = `{"budgets":[{"amount":"10","currency":"BHD","per":"total"},{"amount":9,"per":"week","currency":"BHD","timeZone":"Asia/Tokyo"}],
 		"rates":[{"count":5,"per":"day"},{"count":1000,"per":"total"}]}`
 	askingTerms = `{"action":"repo:merge","maxAmount":500,"currency":"BHD","requiresApproval":"100",
@@ -271,7 +367,8 @@ func (w world) unknown() world {
 	w.ids = map[string]string{
 		"agent": "agent_nobody", "permission": "perm_01K8M4QF3G7H9J1K3M5N7P9Q1R",
 		"member": "mem_01K8M4A7H2B4D6F8G0J2K4M6N8", "request": "req_01K8M5C0W2X4Y6Z8A0B2C4D6E8",
-		"approval": "apr_01K8M5C0W2X4Y6Z8A0B2C4D6E8",
+		"approval": "apr_01K8M5C0W2X4Y6Z8A0B2C4D6E8", "projection": "everything",
+		"replay": "rpl_01K8M5G4A6B8C0D2E4F6G8H0J2",
 	}
 	return w
 }
@@ -309,7 +406,7 @@ func (s *server) provoke(w world, route string, operation map[string]any, status
 			return // a viewer's, and seen
 		}
 	case "404":
-		if slices.Contains([]string{"listDecisions", "listApprovals", "listReservations"}, id) {
+		if slices.Contains([]string{"listDecisions", "countDecisions", "usage", "listApprovals", "listReservations"}, id) {
 			return // an agent's, and seen
 		}
 		a.target = w.unknown().fill(path)

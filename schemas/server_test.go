@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/handlers/httpapi"
 	"github.com/behalf-platform/behalf/infra/memlog"
+	"github.com/behalf-platform/behalf/infra/sqlviews"
 	"github.com/behalf-platform/behalf/projections"
 	"github.com/behalf-platform/behalf/schemas/schematest"
 )
@@ -27,7 +29,9 @@ type server struct {
 	// The same desk behind three doors: a good one, one that lets nobody in
 	// twice, and one that can't decide.
 	open, limited, closed http.Handler
-	seen                  map[string]bool
+	// running is the good door while the server is not about to stop.
+	running http.Handler
+	seen    map[string]bool
 }
 
 const ownerToken = "bhf_dev_0123456789abcdef0123456789abcdef"
@@ -40,6 +44,9 @@ func mustServe(t *testing.T) *server {
 	stopped, stop := context.WithCancel(t.Context())
 	stop() // a stream of decisions ends at once
 	lanes := handlers.NewLanes()
+	watcher := &handlers.Watcher{Log: log, Now: time.Now, MostLag: time.Minute, Logs: slog.New(slog.DiscardHandler), Every: 10 * time.Millisecond}
+	queries := &handlers.Queries{Log: log, Watcher: watcher}
+	mustProject(t, log, queries, watcher)
 	caughtUp := func(context.Context, domain.Position) error { return nil }
 	door := func(limits handlers.Limits, ready error) (*handlers.Desk, http.Handler) {
 		desk := &handlers.Desk{
@@ -54,6 +61,7 @@ func mustServe(t *testing.T) *server {
 				Log: log, Passports: passports, Lanes: lanes, Now: time.Now, CatchUp: caughtUp, Timeout: time.Minute,
 			},
 			History: &handlers.History{Log: log},
+			Queries: queries,
 			Approvals: &handlers.Approvals{
 				Passports: passports, Now: time.Now, Partitions: log.Partitions,
 				Current: func(context.Context, uint16) error { return nil },
@@ -67,6 +75,7 @@ func mustServe(t *testing.T) *server {
 	s := &server{t: t, seen: map[string]bool{}}
 	desk, open := door(handlers.Limits{}, nil)
 	s.open = open
+	s.running = httpapi.New(t.Context(), desk, slog.New(slog.DiscardHandler)).Handler()
 	_, s.limited = door(handlers.Limits{Addresses: still}, nil)
 	_, s.closed = door(handlers.Limits{}, errors.New("it is still reading the log"))
 	for still.Pass("192.0.2.1") == nil { // where httptest's requests come from
@@ -78,6 +87,35 @@ func mustServe(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// mustProject answers queries from a database of the test's own, once it is there.
+func mustProject(t *testing.T, log *memlog.Log, queries *handlers.Queries, watcher *handlers.Watcher) {
+	t.Helper()
+	store, err := sqlviews.Open(t.Context(), sqlviews.Config{URL: "sqlite:" + t.TempDir() + "/views.db", Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	queries.Use(store)
+	projector := &handlers.Projector{Log: log, Store: store, Logs: slog.New(slog.DiscardHandler)}
+	ctx, stop := context.WithCancel(context.Background())
+	var parts sync.WaitGroup
+	parts.Go(func() { _ = projector.Run(ctx) })
+	parts.Go(func() { _ = watcher.Run(ctx, store) })
+	t.Cleanup(func() {
+		stop()
+		parts.Wait()
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for watcher.Ready() != nil {
+		select {
+		case <-t.Context().Done():
+			t.Fatal(watcher.Ready())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 // ask is one request.

@@ -12,7 +12,7 @@ import (
 func (s *shell) agents() *cobra.Command {
 	return s.group("agents", "Register agents, and manage them and their keys",
 		s.listAgents(), s.showAgent(), s.registerAgent(), s.disableAgent(), s.enableAgent(), s.rotateKey(),
-		s.agentLimits(), s.driver())
+		s.agentLimits(), s.driver(), s.agentHistory())
 }
 
 func (s *shell) listAgents() *cobra.Command {

@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
@@ -188,8 +185,8 @@ func (s *shell) review(use, short, help string, do func(ctx context.Context, r *
 		if err != nil {
 			return err
 		}
-		if missing := a.Quorum - a.Approvals; a.State == behalf.ApprovalPending && missing > 0 {
-			r.note("Recorded. %s more %s to approve.", strconv.Itoa(missing), plural(missing, "person has", "people have"))
+		if a.State == behalf.ApprovalPending {
+			r.note("Recorded. It needs %s.", visible(needs(a)))
 		}
 		return r.show(func(t *table) { s.showOne(t, a) })
 	})
@@ -203,10 +200,7 @@ func (s *shell) showOne(t *table, a behalf.Approval) {
 	t.gap()
 	t.field("Approval", a.ApprovalID)
 	t.field("Agent", named(a.AgentID, a.AgentName))
-	t.field("Action", a.Action)
-	t.field("Vendor", a.Vendor)
-	t.field("Resource", a.Resource)
-	t.field("Amount", money(a.Amount, a.Currency))
+	t.asked(a.Action, a.Vendor, a.Resource, a.Amount, a.Currency)
 	t.field("Path", a.Path)
 	t.field("Command", a.Command)
 	t.field("Working directory", a.Cwd)
@@ -264,7 +258,7 @@ func needs(a behalf.Approval) string {
 		text += " by " + a.MinRole + " or higher"
 	}
 	if quorum > 1 {
-		text += ", " + strconv.Itoa(a.Approvals) + " given"
+		text += ", " + strconv.Itoa(a.SaidYes) + " given"
 	}
 	return text
 }
@@ -279,7 +273,7 @@ func plural(n int, one, many string) string {
 // stateText is the state, with how many have agreed where that takes several.
 func stateText(a behalf.Approval) string {
 	if a.State == behalf.ApprovalPending && a.Quorum > 1 {
-		return fmt.Sprintf("%s %d/%d", a.State, a.Approvals, a.Quorum)
+		return fmt.Sprintf("%s %d/%d", a.State, a.SaidYes, a.Quorum)
 	}
 	return string(a.State)
 }
@@ -332,137 +326,4 @@ func momentText(at, now time.Time) string {
 		return stamp(at) + " (in " + ago(at.Sub(now)) + ")"
 	}
 	return stamp(at) + " (" + ago(now.Sub(at)) + " ago)"
-}
-
-func (s *shell) watchApprovals() *cobra.Command {
-	var agent string
-	var every time.Duration
-	cmd := s.command("watch", "Follow what is asked and answered, until interrupted", func(ctx context.Context, r *remote, _ []string) error {
-		if every <= 0 {
-			return usagef("--every must be more than 0")
-		}
-		r.note(watchFormat, anys(watchColumns)...)
-		w := watch{remote: r, agent: agent, seen: map[string]behalf.Approval{}}
-		for {
-			err := w.look(ctx)
-			pause := time.NewTimer(every)
-			switch {
-			case ctx.Err() != nil:
-				pause.Stop()
-				return nil // interrupted, which is how this ends
-			case err != nil:
-				pause.Stop()
-				return err
-			}
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
-			}
-			pause.Stop()
-		}
-	})
-	cmd.Long = `Print what waits for a person or can be used now, and then each change as it
-comes: what is asked anew, each yes, and what became of it.`
-	cmd.Flags().StringVar(&agent, "agent", "", "only this agent's")
-	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "how often to look")
-	return cmd
-}
-
-// watch knows the open approvals as they were last seen.
-type watch struct {
-	*remote
-	agent string
-	seen  map[string]behalf.Approval
-}
-
-// found is an approval with the JSON it came as.
-type found struct {
-	behalf.Approval
-	raw []byte
-}
-
-// look prints what has changed since the last look. What is open is listed; what
-// is open no more is read one by one.
-func (w *watch) look(ctx context.Context) error {
-	open := map[string]bool{}
-	for _, state := range []behalf.ApprovalState{behalf.ApprovalPending, behalf.ApprovalApproved} {
-		list, err := w.list(ctx, state)
-		if err != nil {
-			return err
-		}
-		for _, f := range slices.Backward(list) { // the oldest first
-			open[f.ApprovalID] = true
-			if err := w.changed(f); err != nil {
-				return err
-			}
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(w.seen)) {
-		if open[id] {
-			continue
-		}
-		one, cancel := w.once(ctx)
-		a, err := w.Approval(one, id)
-		cancel()
-		if err != nil {
-			return err
-		}
-		if err := w.changed(found{a, w.wire.said.Bytes()}); err != nil {
-			return err
-		}
-		if a.State != behalf.ApprovalPending && a.State != behalf.ApprovalApproved {
-			delete(w.seen, id)
-		}
-	}
-	return nil
-}
-
-func (w *watch) list(ctx context.Context, state behalf.ApprovalState) (list []found, err error) {
-	q := behalf.ApprovalQuery{State: state, AgentID: w.agent, Limit: mostOnPage}
-	for {
-		one, cancel := w.once(ctx)
-		page, err := w.Approvals(one, q)
-		cancel()
-		if err != nil {
-			return nil, err
-		}
-		var raw struct {
-			Approvals []jsontext.Value `json:"approvals"`
-		}
-		if err := json.Unmarshal(w.wire.said.Bytes(), &raw); err != nil {
-			return nil, fmt.Errorf("%w: the answer can't be read again: %w", behalf.ErrUnavailable, err)
-		}
-		for i, a := range page.Approvals {
-			list = append(list, found{a, raw.Approvals[i]})
-		}
-		if q.Cursor = page.NextCursor; q.Cursor == "" {
-			return list, nil
-		}
-	}
-}
-
-var watchColumns = []string{"TIME", "STATE", "AGENT", "ACTION", "TARGET", "AMOUNT", "APPROVAL"}
-
-// watchFormat is for a stream, whose widths can't be known before its end.
-const watchFormat = "%-20s  %-11s  %-16s  %-16s  %-20s  %-12s  %s"
-
-// changed prints an approval if it is not as it was.
-func (w *watch) changed(f found) error {
-	was, known := w.seen[f.ApprovalID]
-	if known && was.State == f.State && was.Approvals == f.Approvals {
-		return nil
-	}
-	w.seen[f.ApprovalID] = f.Approval
-	if w.json {
-		return w.print(f.raw)
-	}
-	at := f.OpenedAt
-	if !f.ResolvedAt.IsZero() {
-		at = f.ResolvedAt
-	} else if f.State == behalf.ApprovalExpired {
-		at = f.ExpiresAt
-	}
-	return w.print(fmt.Appendf(nil, watchFormat, anys([]string{
-		stamp(at), stateText(f.Approval), f.AgentID, f.Action, orDash(target(f.Approval)), orDash(money(f.Amount, f.Currency)), f.ApprovalID,
-	})...))
 }

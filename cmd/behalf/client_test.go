@@ -245,14 +245,22 @@ Position    AAAAAAAJ
 `, "verify", "--action", "purchase", "--vendor", "coachella.com", "--amount", "120")
 
 	newConsole(t, answering(200, `{"agentId":"ollie","wouldBe":"denied","reasonCode":"VENDOR_NOT_ALLOWED","reason":"no","riskLevel":"low","action":"purchase",
-		"passportVersion":7,"evaluatedAt":"2026-11-23T12:00:00Z","checks":[{"permissionId":"perm_1","rule":"action","passed":true},{"permissionId":"perm_1","rule":"vendor","passed":false,"detail":"not covered"}]}`)).want(0,
+		"permissionId":"perm_1","passportVersion":7,"evaluatedAt":"2026-11-23T12:00:00Z","left":[{"per":"day","most":"3","used":"1","left":"2","windowEndsAt":"2026-11-24T00:00:00Z"}],
+		"agentLeft":[{"per":"total","currency":"USD","most":"9.00","used":"8.00","left":"1.00"}],"checks":[{"permissionId":"perm_1","rule":"action","passed":true},{"permissionId":"perm_1","rule":"vendor","passed":false,"detail":"not covered"}]}`)).want(0,
 		`WOULD BE DENIED VENDOR_NOT_ALLOWED: no
 
-Agent      ollie
-Action     purchase
-Risk       low
-Passport   version 7
-Evaluated  2026-11-23T12:00:00Z
+Agent       ollie
+Action      purchase
+Risk        low
+Permission  perm_1
+Passport    version 7
+Evaluated   2026-11-23T12:00:00Z
+
+PERMISSION'S LIMIT  MOST  USED  LEFT  WINDOW ENDS
+allows/day          3     1     2     2026-11-24T00:00:00Z
+
+AGENT'S LIMIT  MOST  USED  LEFT  WINDOW ENDS
+USD/total      9.00  8.00  1.00  -
 
 CHECK   PASSED  PERMISSION  WHY NOT
 action  yes     perm_1      

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -43,6 +45,9 @@ type serveConfig struct {
 	MaxLag        time.Duration
 	MaxSkew       time.Duration
 
+	Database    string // where queries are answered from: sqlite:PATH or postgres://…
+	MaxQueryLag time.Duration
+
 	RateAgent, RateMember, RateAddress, RateFailures int // each per second; 0 is no limit
 
 	LogFormat, LogLevel string
@@ -67,6 +72,8 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.VerifyTimeout, "verify-timeout", 5*time.Second, "longest a verify may take before it is denied as unavailable")
 	f.DurationVar(&c.MaxLag, "max-lag", 5*time.Second, "how old what this node knows may be before /readyz says no")
 	f.DurationVar(&c.MaxSkew, "max-skew", 2*time.Second, "how far this node's clock may be off the log's before it stops deciding")
+	f.StringVar(&c.Database, "database", "", "where queries are answered from: sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME (default sqlite:views.db in --data); deciding needs none")
+	f.DurationVar(&c.MaxQueryLag, "max-query-lag", 10*time.Second, "how far queries may be behind the log before /readyz/queries says no")
 	f.IntVar(&c.RateAgent, "rate-agent", 1000, "requests a second one agent key may make, with a burst of twice that; 0 is no limit")
 	f.IntVar(&c.RateMember, "rate-member", 5000, "requests a second one member token may make; 0 is no limit")
 	f.IntVar(&c.RateAddress, "rate-address", 0, "requests a second one address may make; 0 is no limit")
@@ -85,6 +92,9 @@ func (c *serveConfig) settle() {
 				c.Durability = durabilityReplicated
 			}
 		}
+	}
+	if c.Database == "" {
+		c.Database = "sqlite:" + filepath.Join(c.Data, "views.db")
 	}
 	if c.Replicas == 0 {
 		c.Replicas = 1
@@ -137,6 +147,7 @@ func (c *serveConfig) validate() error {
 	}
 	for name, d := range map[string]time.Duration{
 		"dedupe-window": c.DedupeWindow, "verify-timeout": c.VerifyTimeout, "max-lag": c.MaxLag, "max-skew": c.MaxSkew,
+		"max-query-lag": c.MaxQueryLag,
 	} {
 		if d < 100*time.Millisecond {
 			bad("--%s %s is too short; use 100ms or more", name, d)
@@ -151,6 +162,9 @@ func (c *serveConfig) validate() error {
 		if n < 0 {
 			bad("--%s %d is negative; use 0 for no limit", name, n)
 		}
+	}
+	if scheme, rest, _ := strings.Cut(c.Database, ":"); scheme != "sqlite" && scheme != "postgres" && scheme != "postgresql" || rest == "" {
+		bad("--database must begin with sqlite: or postgres:; use one like sqlite:/var/lib/behalf/views.db or postgres://behalf@db.example.com/behalf")
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		bad("--log-format %q: use text or json", c.LogFormat)

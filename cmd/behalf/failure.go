@@ -51,7 +51,7 @@ func (s *shell) exitCode(cmd *cobra.Command, err error) int {
 	switch {
 	case broken || cut:
 		return exitFailed
-	case s.began && cmd.CommandPath() == "behalf log check":
+	case s.began && !usage && (cmd.CommandPath() == "behalf log check" || cmd.CommandPath() == "behalf replay"):
 		return exitUnavailable // it could not be read, which is not a verdict on it
 	case cmd.Annotations[failsClosed] != "":
 		return exitUnavailable

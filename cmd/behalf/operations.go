@@ -31,6 +31,7 @@ func (n *node) routes(api http.Handler) http.Handler {
 		}
 		plain(w, http.StatusOK, "ready\n")
 	})
+	mux.HandleFunc("GET /readyz/queries", n.queriesReady)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry, promhttp.HandlerOpts{}))
 	mux.Handle("/", api)
 	if !tracing() {

@@ -9,9 +9,19 @@ import (
 )
 
 func (s *shell) passport() *cobra.Command {
-	cmd := s.command("passport [AGENT]", "Show an agent's passport: its own by its key, any by a member's token", func(ctx context.Context, r *remote, args []string) error {
+	cmd := s.showPassport("passport [AGENT]", "Show an agent's passport: its own by its key, any by a member's token")
+	cmd.AddCommand(s.showPassport("show [AGENT]", "Show an agent's passport, as it is or as it was"))
+	return cmd
+}
+
+func (s *shell) showPassport(use, short string) *cobra.Command {
+	var at string
+	cmd := s.command(use, short, func(ctx context.Context, r *remote, args []string) error {
 		ctx, cancel := r.once(ctx)
 		defer cancel()
+		if at != "" {
+			return r.passportAt(ctx, args, at)
+		}
 		var p behalf.Passport
 		var err error
 		if len(args) == 0 {
@@ -24,6 +34,7 @@ func (s *shell) passport() *cobra.Command {
 		}
 		return r.show(func(t *table) { showPassport(t, p) })
 	})
+	atFlag(cmd.Flags(), &at)
 	return cmd
 }
 

@@ -87,6 +87,7 @@ type node struct {
 	gate      *handlers.Gate
 	desk      *handlers.Desk
 	minder    *handlers.Minder
+	watcher   *handlers.Watcher // of what queries are answered from
 	alarms    *natsalarm.Alarms
 	registry  *prometheus.Registry
 }
@@ -97,12 +98,17 @@ type node struct {
 //	| HTTP,    | ---> | desk:      | ---> | event log   | ---> | NATS      |
 //	| NATS     |      | who, what  |      | (the fence) |      | JetStream |
 //	+----------+      +------------+      +-------------+      +-----------+
-//	                        |                    | follow
-//	                        v                    v
-//	                  +-5----------+      +-6-----------+
-//	                  | gate:      | <--- | passports   |
-//	                  | decide now?|      | (in memory) |
-//	                  +------------+      +-------------+
+//	       |                |                    | follow
+//	       | queries        v                    v
+//	       |          +-5----------+      +-6-----------+
+//	       |          | gate:      | <--- | passports   |
+//	       |          | decide now?|      | (in memory) |
+//	       |          +------------+      +-------------+
+//	       v                                     | scan
+//	+-8--------+      +-7----------+             |
+//	| database | <--- | projector: | <-----------+
+//	| (rows)   |      | read models|
+//	+----------+      +------------+
 func serve(ctx context.Context, cfg serveConfig, ownerToken string, out, errs io.Writer) (err error) {
 	logs, err := newLogger(cfg, errs)
 	if err != nil {
@@ -166,7 +172,10 @@ func (n *node) wire() {
 	n.minder = &handlers.Minder{
 		Passports: &n.passports, Writer: n.desk.Writer, Ready: n.gate.MayDecide, Now: time.Now, Logs: n.logs,
 	}
+	n.watcher = &handlers.Watcher{Now: time.Now, MostLag: n.cfg.MaxQueryLag, Logs: n.logs}
+	n.desk.Queries = &handlers.Queries{Watcher: n.watcher}
 	n.registerGauges()
+	n.registerViewGauges()
 }
 
 // openTime is how long a log may take to become one that can be used.
@@ -195,9 +204,10 @@ func (n *node) open(ctx context.Context) error {
 	}
 	n.log = log
 	n.minder.Alarms = n.alarms
-	n.minder.Wake = natsapi.Waker(n.broker.conn, n.logs)
+	n.minder.Wake = natsapi.Waker(ctx, n.broker.conn, n.logs)
 	n.desk.Approvals.Partitions = log.Partitions
 	n.gate.Log, n.gate.Healthy = log, n.broker.healthy
+	n.watcher.Log, n.desk.Queries.Log = log, log
 	n.desk.Identifier.Log, n.desk.Verifier.Log, n.desk.Writer.Log, n.desk.History.Log = log, log, log, log
 	return nil
 }
@@ -229,7 +239,9 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 	}
 	for doing, part := range map[string]func(context.Context) error{
 		"watch the log":     n.gate.Run,
+		"keep read models":  n.keepViews,
 		"set alarms":        n.minder.Run,
+		"share limits":      func(ctx context.Context) error { return n.desk.Share(ctx, n.gate.MayDecide, n.logs) },
 		"listen for alarms": func(ctx context.Context) error { return n.alarms.Run(ctx, n.minder.Ring) },
 	} {
 		reading.Go(func() { stopCallers(unlessDone(readers, part(readers), doing)) })
@@ -289,9 +301,11 @@ const drainTime = 10 * time.Second
 
 func (n *node) serveHTTP(ctx context.Context, listener net.Listener) error {
 	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	api := httpapi.New(stopping, n.desk, n.logs)
+	defer api.Wait()
 	defer stop()
 	server := &http.Server{
-		Handler:           n.routes(httpapi.New(stopping, n.desk, n.logs).Handler()),
+		Handler:           n.routes(api.Handler()),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second, // a stream moves its own deadline

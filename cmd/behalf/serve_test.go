@@ -340,6 +340,7 @@ func TestServeNATS(t *testing.T) {
 			t.Fatal(err)
 		}
 		ask("behalf.v1.verify", key, purchase) // served after it
+		s.projected()
 		if got := s.must(200, "GET", "/v1/decisions", testToken, ""); strings.Count(got, `"requestId"`) != 2 {
 			t.Errorf("got %s, want the two that could be answered", got)
 		}

@@ -124,6 +124,7 @@ func verdict(p behalf.Packet) error {
 
 func (s *shell) preview() *cobra.Command {
 	var given askFlags
+	var at string
 	cmd := s.command("preview", "Ask what verify would answer; records nothing and allows nothing", func(ctx context.Context, r *remote, _ []string) error {
 		ask, err := given.read()
 		if err != nil {
@@ -131,7 +132,7 @@ func (s *shell) preview() *cobra.Command {
 		}
 		ctx, cancel := r.once(ctx)
 		defer cancel()
-		p, err := r.Preview(ctx, ask)
+		p, err := r.preview(ctx, ask, at)
 		if err != nil {
 			return err
 		}
@@ -139,11 +140,13 @@ func (s *shell) preview() *cobra.Command {
 	})
 	cmd.Long = `Ask what verify would answer now. Nothing is recorded and nothing is allowed by it.
 An agent key asks for its agent; with a member token, name one with --agent.
+With --at, ask what it would have answered then.
 
 The exit code says only whether there was an answer, so that a preview can't
 pass for a verify.`
 	cmd.Annotations = map[string]string{onlyAsks: "yes"}
 	given.flags(cmd.Flags())
+	atFlag(cmd.Flags(), &at)
 	return cmd
 }
 
@@ -152,10 +155,7 @@ func showPacket(t *table, p behalf.Packet) {
 	t.gap()
 	t.field("Request", p.RequestID)
 	t.field("Agent", p.AgentID)
-	t.field("Action", p.Action)
-	t.field("Vendor", p.Vendor)
-	t.field("Resource", p.Resource)
-	t.field("Amount", money(p.Amount, p.Currency))
+	t.asked(p.Action, p.Vendor, p.Resource, p.Amount, p.Currency)
 	t.field("Risk", p.RiskLevel)
 	t.field("Permission", p.PermissionID)
 	t.field("Approval", p.ApprovalID)
@@ -173,17 +173,25 @@ func showPreview(t *table, p behalf.Preview) {
 	t.row(headline("WOULD BE ", p.WouldBe, p.ReasonCode, p.Reason))
 	t.gap()
 	t.field("Agent", p.AgentID)
-	t.field("Action", p.Action)
-	t.field("Vendor", p.Vendor)
-	t.field("Resource", p.Resource)
-	t.field("Amount", money(p.Amount, p.Currency))
+	t.asked(p.Action, p.Vendor, p.Resource, p.Amount, p.Currency)
 	t.field("Risk", p.RiskLevel)
 	t.field("Permission", p.PermissionID)
 	t.field("Approval", p.ApprovalID)
 	t.field("Passport", "version "+number(p.PassportVersion))
 	t.field("Evaluated", stamp(p.EvaluatedAt))
 	t.field("Window ends", stamp(p.WindowEndsAt))
+	showLeft(t, "PERMISSION'S LIMIT", p.Left)
+	showLeft(t, "AGENT'S LIMIT", p.AgentLeft)
+	showLeft(t, "ACCOUNT'S LIMIT", p.AccountLeft)
 	showChecks(t, p.Checks)
+}
+
+// asked adds what an agent wants to do.
+func (t *table) asked(action, vendor, resource, amount, currency string) {
+	t.field("Action", action)
+	t.field("Vendor", vendor)
+	t.field("Resource", resource)
+	t.field("Amount", money(amount, currency))
 }
 
 func showChecks(t *table, checks []behalf.Check) {

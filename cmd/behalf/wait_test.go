@@ -20,7 +20,7 @@ func pendingPacket() string {
 func approvalIn(state string) string {
 	return `{"approvalId":"apr_1","state":"` + state + `","agentId":"ollie","agentName":"Ollie's\u001b[2J agent","requestId":"req_1","permissionId":"perm_1","riskLevel":"medium",` +
 		`"action":"purchase","vendor":"coachella.com","amount":"120.00","currency":"USD","context":{"branch":"main"},"argumentsDigest":"` + argumentsOfTest + `",` +
-		`"digest":"d1","minRole":"ADMIN","quorum":2,"approvals":1,"votes":[{"memberId":"mem_1","at":"2026-11-23T12:01:00Z","comment":"fine"}],` +
+		`"digest":"d1","minRole":"ADMIN","quorum":2,"saidYes":1,"votes":[{"memberId":"mem_1","at":"2026-11-23T12:01:00Z","comment":"fine"}],` +
 		`"openedAt":"2026-11-23T12:00:00Z","expiresAt":"2999-11-24T12:00:00Z","comment":"too much"}`
 }
 

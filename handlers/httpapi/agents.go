@@ -128,18 +128,6 @@ func agent(c *call) error {
 	return c.answer(http.StatusOK, handlers.ViewAgent(a, ""))
 }
 
-func agentPassport(c *call) error {
-	a, err := c.found()
-	if err != nil {
-		return err
-	}
-	view, err := c.PassportOf(a)
-	if err != nil {
-		return err
-	}
-	return c.answer(http.StatusOK, view)
-}
-
 type reasonIn struct {
 	Reason string `json:"reason"`
 }

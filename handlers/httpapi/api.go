@@ -26,6 +26,7 @@ type API struct {
 	// stopping ends answers that would otherwise go on for ever.
 	stopping context.Context
 	mux      http.ServeMux
+	replays  *handlers.Replays
 
 	mu sync.Mutex
 	// streams is guarded by mu: how many answers that don't end each credential has.
@@ -35,8 +36,9 @@ type API struct {
 // New makes the API of a desk. Streaming answers end when stopping is done.
 func New(stopping context.Context, desk *handlers.Desk, logs *slog.Logger) *API {
 	a := &API{desk: desk, logs: logs, stopping: stopping, streams: map[domain.TokenHash]int{}}
-	for pattern, serve := range routes() {
-		a.mux.Handle(pattern, a.serve(serve, readsOnly(pattern)))
+	a.replays = &handlers.Replays{Log: desk.History.Log, Now: desk.Verifier.Now, Stopping: stopping}
+	for pattern, to := range routes() {
+		a.mux.Handle(pattern, a.serve(to))
 	}
 	a.mux.HandleFunc("/", a.noRoute)
 	return a
@@ -45,66 +47,73 @@ func New(stopping context.Context, desk *handlers.Desk, logs *slog.Logger) *API 
 // Routes lists the patterns that are served, as net/http writes them.
 func Routes() []string { return slices.Sorted(maps.Keys(routes())) }
 
-// routes is who serves each pattern.
-func routes() map[string]func(*call) error {
-	return map[string]func(*call) error{
-		"POST /v1/verify":   verify,
-		"POST /api/verify":  verify,
-		"POST /v1/preview":  preview,
-		"GET /v1/passport":  passport,
-		"GET /v1/me":        me,
-		"GET /v1/decisions": decisions,
-
-		"GET /v1/decisions/{request}": decision,
-
-		"POST /v1/agents":                    registerAgent,
-		"GET /v1/agents":                     agents,
-		"GET /v1/agents/{agent}":             agent,
-		"GET /v1/agents/{agent}/passport":    agentPassport,
-		"POST /v1/agents/{agent}/disable":    disableAgent,
-		"POST /v1/agents/{agent}/enable":     enableAgent,
-		"POST /v1/agents/{agent}/rotate-key": rotateKey,
-
-		"GET /v1/agents/{agent}/permissions":                      permissions,
-		"POST /v1/agents/{agent}/permissions":                     grant,
-		"GET /v1/agents/{agent}/permissions/{permission}":         permission,
-		"PUT /v1/agents/{agent}/permissions/{permission}":         replace,
-		"POST /v1/agents/{agent}/permissions/{permission}/revoke": revoke,
-
-		"GET /v1/approvals":                     approvals,
-		"GET /v1/approvals/{approval}":          approval,
-		"POST /v1/approvals/{approval}/approve": approve,
-		"POST /v1/approvals/{approval}/deny":    deny,
-		"POST /v1/approvals/{approval}/cancel":  cancel,
-
-		"POST /v1/decisions/{request}/outcome": outcome,
-		"GET /v1/reservations":                 reservations,
-
-		"GET /v1/agents/{agent}/limits": agentLimits,
-		"PUT /v1/agents/{agent}/limits": limitAgent,
-		"PUT /v1/agents/{agent}/driver": drive,
-		"GET /v1/account/limits":        accountLimits,
-		"PUT /v1/account/limits":        limitAccount,
-
-		"GET /v1/account":   account,
-		"PATCH /v1/account": changeAccount,
-
-		"GET /v1/members":                        members,
-		"POST /v1/members":                       addMember,
-		"PATCH /v1/members/{member}":             changeRole,
-		"POST /v1/members/{member}/rotate-token": rotateToken,
-		"DELETE /v1/members/{member}":            removeMember,
-	}
+// route is how one pattern is served.
+type route struct {
+	serve func(*call) error
+	// reads says that agents read it while they wait for people: it takes nothing
+	// of what they may verify.
+	reads bool
 }
 
-// readsOnly reports whether a pattern is one of those that agents read while
-// they wait for people: it takes nothing of what they may verify.
-func readsOnly(pattern string) bool {
-	switch pattern {
-	case "GET /v1/approvals", "GET /v1/approvals/{approval}", "GET /v1/reservations":
-		return true
+// routes is how each pattern is served.
+func routes() map[string]route {
+	return map[string]route{
+		"POST /v1/verify":   {serve: verify},
+		"POST /api/verify":  {serve: verify},
+		"POST /v1/preview":  {serve: preview},
+		"POST /v1/replays":  {serve: startReplay},
+		"GET /v1/passport":  {serve: passport},
+		"GET /v1/me":        {serve: me},
+		"GET /v1/decisions": {serve: decisions},
+
+		"GET /v1/decisions/{request}": {serve: decision},
+		"GET /v1/decisions/totals":    {serve: decisionTotals},
+		"GET /v1/usage":               {serve: usage},
+
+		"POST /v1/agents":                    {serve: registerAgent},
+		"GET /v1/agents":                     {serve: agents},
+		"GET /v1/agents/{agent}":             {serve: agent},
+		"GET /v1/agents/{agent}/passport":    {serve: agentPassport},
+		"GET /v1/agents/{agent}/history":     {serve: agentHistory},
+		"POST /v1/agents/{agent}/disable":    {serve: disableAgent},
+		"POST /v1/agents/{agent}/enable":     {serve: enableAgent},
+		"POST /v1/agents/{agent}/rotate-key": {serve: rotateKey},
+
+		"GET /v1/agents/{agent}/permissions":                      {serve: permissions},
+		"POST /v1/agents/{agent}/permissions":                     {serve: grant},
+		"GET /v1/agents/{agent}/permissions/{permission}":         {serve: permission},
+		"PUT /v1/agents/{agent}/permissions/{permission}":         {serve: replace},
+		"POST /v1/agents/{agent}/permissions/{permission}/revoke": {serve: revoke},
+
+		"GET /v1/approvals":                     {serve: approvals, reads: true},
+		"GET /v1/approvals/{approval}":          {serve: approval, reads: true},
+		"POST /v1/approvals/{approval}/approve": {serve: approve},
+		"POST /v1/approvals/{approval}/deny":    {serve: deny},
+		"POST /v1/approvals/{approval}/cancel":  {serve: cancel},
+
+		"POST /v1/decisions/{request}/outcome": {serve: outcome},
+		"GET /v1/reservations":                 {serve: reservations, reads: true},
+
+		"GET /v1/agents/{agent}/limits": {serve: agentLimits},
+		"PUT /v1/agents/{agent}/limits": {serve: limitAgent},
+		"PUT /v1/agents/{agent}/driver": {serve: drive},
+		"GET /v1/account/limits":        {serve: accountLimits},
+		"PUT /v1/account/limits":        {serve: limitAccount},
+
+		"GET /v1/projections":                       {serve: projectionList},
+		"POST /v1/projections/{projection}/rebuild": {serve: rebuildProjection},
+
+		"GET /v1/replays/{replay}": {serve: replay},
+
+		"GET /v1/account":   {serve: account},
+		"PATCH /v1/account": {serve: changeAccount},
+
+		"GET /v1/members":                        {serve: members},
+		"POST /v1/members":                       {serve: addMember},
+		"PATCH /v1/members/{member}":             {serve: changeRole},
+		"POST /v1/members/{member}/rotate-token": {serve: rotateToken},
+		"DELETE /v1/members/{member}":            {serve: removeMember},
 	}
-	return false
 }
 
 // Handler is the API as an http.Handler.
@@ -123,14 +132,14 @@ type call struct {
 var bodies = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 
 // serve admits the caller, reads the body, and shows what error there is.
-func (a *API) serve(serve func(*call) error, reads bool) http.Handler {
+func (a *API) serve(to route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{Desk: a.desk, api: a, w: w, r: r}
 		buffer := bodies.Get().(*[]byte)
 		defer bodies.Put(buffer)
-		err := c.admit(buffer, reads)
+		err := c.admit(buffer, to.reads)
 		if err == nil {
-			err = serve(c)
+			err = to.serve(c)
 		}
 		if err != nil {
 			a.fail(w, r, err)

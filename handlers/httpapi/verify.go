@@ -14,27 +14,22 @@ func verify(c *call) error {
 	}
 	buffer := bodies.Get().(*[]byte)
 	defer bodies.Put(buffer)
-	body, err := handlers.EncodePacket((*buffer)[:0], r)
+	body, retryAfter, err := handlers.EncodeAnswer((*buffer)[:0], r, c.Verifier.Now)
 	if err != nil {
 		return err
 	}
 	*buffer = body
-	if wait := handlers.RetryAfter(r, c.Verifier.Now()); wait != "" {
-		c.w.Header().Set("Retry-After", wait)
+	if retryAfter != "" {
+		c.w.Header().Set("Retry-After", retryAfter)
 	}
 	send(c.w, http.StatusOK, body)
 	return nil
 }
 
-func preview(c *call) error {
-	view, err := c.PreviewFor(c.r.Context(), c.caller, c.body)
-	if err != nil {
+func passport(c *call) error {
+	if _, err := c.query(); err != nil {
 		return err
 	}
-	return c.answer(http.StatusOK, view)
-}
-
-func passport(c *call) error {
 	view, err := c.PassportFor(c.r.Context(), c.caller)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,6 +50,8 @@ type Service struct {
 	// more may.
 	waits   int
 	stopped bool
+
+	replays replays
 }
 
 // operation is how one kind of request is answered.
@@ -88,6 +91,7 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 		"approvals.get":    {answer: approval, reads: true, waits: true},
 		"approvals.list":   {answer: approvals, reads: true},
 		"approvals.cancel": {answer: cancel},
+		"replay":           {answer: replay, reads: true},
 	} {
 		handle := micro.HandlerFunc(func(r micro.Request) { s.take(ctx, op, r) })
 		// A name has no dots.
@@ -147,6 +151,7 @@ func (s *Service) take(ctx context.Context, op operation, r micro.Request) {
 var (
 	// errStopping is for what was on its way when the subscription ended.
 	errStopping = &handlers.Unavailable{Public: "this node is shutting down; try again"}
+	errBug      = &handlers.Unavailable{Public: "this node met a fault of its own; nothing is allowed; try again"}
 	errBusy     = &handlers.Unavailable{Public: "this node has more requests than it can work on; try again"}
 )
 
@@ -173,6 +178,7 @@ func (s *Service) aside(job func()) error {
 }
 
 func (s *Service) answer(ctx context.Context, op operation, r micro.Request) {
+	defer s.recovered(ctx, r)
 	admit := s.Desk.Admit
 	if op.reads {
 		admit = s.Desk.AdmitReader
@@ -194,6 +200,18 @@ func (s *Service) answer(ctx context.Context, op operation, r micro.Request) {
 	}
 }
 
+// recovered answers a request that met a bug of ours, as net/http outlives one:
+// it must not end what everybody else asks. To be deferred.
+func (s *Service) recovered(ctx context.Context, r micro.Request) {
+	bug := recover()
+	if bug == nil {
+		return
+	}
+	s.Logs.ErrorContext(ctx, "panic while a request was answered",
+		slog.String("subject", r.Subject()), slog.Any("panic", bug), slog.String("stack", string(debug.Stack())))
+	s.refuse(ctx, r.Reply(), handlers.FaultOf(errBug))
+}
+
 // address is not known: NATS doesn't tell a service where a message came from.
 const address = ""
 
@@ -202,6 +220,11 @@ func (s *Service) fail(ctx context.Context, reply string, err error) {
 	if f.Status >= 500 {
 		s.Desk.Faults.Tell(ctx, "nats", err)
 	}
+	s.refuse(ctx, reply, f)
+}
+
+// refuse answers with an error.
+func (s *Service) refuse(ctx context.Context, reply string, f handlers.Fault) {
 	body, err := handlers.EncodeFault(f)
 	if err != nil {
 		s.Logs.ErrorContext(ctx, "encode error body", slog.Any("error", err))
@@ -239,10 +262,10 @@ func verify(ctx context.Context, s *Service, c handlers.Caller, body []byte) (*n
 	if err != nil {
 		return nil, err
 	}
-	packet, err := handlers.EncodePacket(nil, r)
+	packet, retryAfter, err := handlers.EncodeAnswer(nil, r, s.Desk.Verifier.Now)
 	reply := &nats.Msg{Data: packet}
-	if wait := handlers.RetryAfter(r, s.Desk.Verifier.Now()); wait != "" {
-		reply.Header = nats.Header{"Retry-After": []string{wait}}
+	if retryAfter != "" {
+		reply.Header = nats.Header{"Retry-After": []string{retryAfter}}
 	}
 	return reply, err
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,16 +33,38 @@ type stand struct {
 	owner   handlers.Caller
 	token   string
 	key     string // of agent_ollie, who may purchase once a person said yes
+	// broken makes the service panic where it looks at an approval.
+	broken atomic.Bool
+	logged written
+}
+
+// written is what was logged.
+type written struct {
+	mu   sync.Mutex
+	text []byte // guarded by mu
+}
+
+func (w *written) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, b...)
+	return len(b), nil
+}
+
+func (w *written) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return string(w.text)
 }
 
 func mustServe(t *testing.T, mostInFlight int) *stand {
 	t.Helper()
-	logs := slog.New(slog.DiscardHandler)
 	conn, client := mustConnect(t)
 	log, passports := memlog.New(memlog.Config{FirstAccount: account}), &projections.Passports{}
 	lanes := handlers.NewLanes()
 	caughtUp := func(context.Context, domain.Position) error { return nil }
 	s := &stand{t: t, client: client, token: domain.MemberTokenPrefix + "owner-of-the-test-account-0123456789"}
+	logs := slog.New(slog.NewJSONHandler(&s.logged, nil))
 	s.desk = &handlers.Desk{
 		Faults:     handlers.Faults{Logs: logs, Now: time.Now},
 		Identifier: &handlers.Identifier{Log: log, Passports: passports},
@@ -52,11 +75,11 @@ func mustServe(t *testing.T, mostInFlight int) *stand {
 		Writer:  &handlers.Writer{Log: log, Passports: passports, Lanes: lanes, Now: time.Now, CatchUp: caughtUp, Timeout: time.Minute},
 		History: &handlers.History{Log: log},
 		Approvals: &handlers.Approvals{
-			Passports: passports, Now: time.Now, Partitions: log.Partitions,
+			Passports: passports, Now: s.now, Partitions: log.Partitions,
 			Current: func(context.Context, uint16) error { return nil },
 		},
 	}
-	minder := &handlers.Minder{Passports: passports, Now: time.Now, Logs: logs, Wake: natsapi.Waker(conn, logs)}
+	minder := &handlers.Minder{Passports: passports, Now: time.Now, Logs: logs, Wake: natsapi.Waker(t.Context(), conn, logs)}
 	following, stop := context.WithCancel(context.Background())
 	var follower sync.WaitGroup
 	follower.Go(func() {
@@ -76,6 +99,13 @@ func mustServe(t *testing.T, mostInFlight int) *stand {
 	t.Cleanup(func() { _ = service.Stop(); stop(); follower.Wait() })
 	s.furnish()
 	return s
+}
+
+func (s *stand) now() time.Time {
+	if s.broken.Load() {
+		panic("the clock fell off the wall")
+	}
+	return time.Now()
 }
 
 func mustConnect(t *testing.T) (of, to *nats.Conn) {
@@ -311,4 +341,27 @@ func TestStopAnswersWhoWaits(t *testing.T) {
 	if r := <-answered; r.body["state"] != "pending" || time.Since(began) > 10*time.Second {
 		t.Errorf("got %s after %s, want pending at once", r.Data, time.Since(began))
 	}
+}
+
+// A bug in one request is that request's own.
+func TestAPanicIsAnsweredAsUnavailable(t *testing.T) {
+	t.Parallel()
+	s := mustServe(t, 1)
+	id := s.open(1)
+	s.broken.Store(true)
+	for _, asked := range []struct{ operation, body string }{{"approvals.list", ``}, {"approvals.get", `{"approvalId":"` + id + `","wait":"1s"}`}} {
+		operation := asked.operation
+		r := s.ask(s.key, operation, asked.body)
+		if r.code != "UNAVAILABLE" || r.status != "503" || r.body["allowed"] != false || strings.Contains(string(r.Data), "wall") {
+			t.Errorf("%s: got %s %s, want UNAVAILABLE, and nothing of what happened", operation, r.status, r.Data)
+		}
+		for _, part := range []string{`"panic":"the clock fell off the wall"`, `"subject":"behalf.v1.` + operation + `"`, "natsapi_test.(*stand).now"} {
+			if !strings.Contains(s.logged.String(), part) {
+				t.Errorf("%s: got the logs\n%s\nwant %s", operation, s.logged.String(), part)
+			}
+		}
+	}
+	s.broken.Store(false)
+	s.must("approvals.list", ``, map[string]any{"error": nil})
+	s.must("approvals.get", `{"approvalId":"`+id+`"}`, map[string]any{"state": "pending"})
 }

@@ -1,6 +1,7 @@
 package natsapi
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/go-json-experiment/json"
@@ -15,8 +16,8 @@ func WakeSubject(s domain.Stream) string { return handlers.WakeSubject(s) }
 
 // Waker wakes whoever listens for changes of an approval. It is a hint, given at
 // most once by each node: what has become of the approval is for the woken to
-// read.
-func Waker(conn *nats.Conn, logs *slog.Logger) func(*domain.Approval) {
+// read. Ctx is for what it logs.
+func Waker(ctx context.Context, conn *nats.Conn, logs *slog.Logger) func(*domain.Approval) {
 	type hint struct {
 		ApprovalID domain.ApprovalID    `json:"approvalId"`
 		State      domain.ApprovalState `json:"state"`
@@ -27,7 +28,7 @@ func Waker(conn *nats.Conn, logs *slog.Logger) func(*domain.Approval) {
 			err = conn.Publish(WakeSubject(domain.Stream{Account: a.Account, Agent: a.Agent})+"."+string(a.ID), body)
 		}
 		if err != nil {
-			logs.Warn("wake who waits for an approval", slog.String("approval_id", string(a.ID)), slog.Any("error", err))
+			logs.WarnContext(ctx, "wake who waits for an approval", slog.String("approval_id", string(a.ID)), slog.Any("error", err))
 		}
 	}
 }

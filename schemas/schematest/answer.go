@@ -154,15 +154,19 @@ func (d *document) checkHeaders(at string, answer map[string]any, header http.He
 	return nil
 }
 
-// operation is where a request's operation is, or empty.
-func (d *document) operation(method, target string) string {
+// operation is where a request's operation is, or empty. A path that says a
+// segment goes before one that takes any.
+func (d *document) operation(method, target string) (found string) {
 	paths, _ := d.root["paths"].(map[string]any)
 	for template, item := range paths {
-		if methods, _ := item.(map[string]any); methods[strings.ToLower(method)] != nil && matches(template, target) {
-			return "/paths/" + escape(template) + "/" + strings.ToLower(method)
+		if methods, _ := item.(map[string]any); methods[strings.ToLower(method)] == nil || !matches(template, target) {
+			continue
+		}
+		if at := "/paths/" + escape(template) + "/" + strings.ToLower(method); found == "" || !strings.Contains(template, "{") {
+			found = at
 		}
 	}
-	return ""
+	return found
 }
 
 // matches takes a parameter of a template for any one segment.

@@ -121,6 +121,13 @@ func (b *Batch) addPassport(r *domain.Recorded) error {
 		return nil
 	case domain.BudgetCharged, domain.BudgetReleased:
 		return nil
+	case domain.AccountOpened, domain.AccountSettingsChanged, domain.AgentBudgetShared, domain.AgentDisabled,
+		domain.AgentDriverChanged, domain.AgentEnabled, domain.AgentKeyRotated, domain.AgentLimitsSet,
+		domain.AgentRegistered, domain.ApprovalApproved, domain.ApprovalCancelled, domain.ApprovalDenied,
+		domain.ApprovalExpired, domain.ApprovalReminded, domain.ApprovalVoted, domain.BudgetSet, domain.DecisionSettled,
+		domain.MemberAdded, domain.MemberRemoved, domain.MemberRoleChanged, domain.MemberTokenRotated,
+		domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked:
+		// All others are taken as below.
 	}
 	if s := r.Stream(); !s.Budget && s.Agent == "" {
 		b.account(r)

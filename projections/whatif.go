@@ -243,6 +243,13 @@ func (w *WhatIf) feed(a *supposedAgent, acct *supposedAccount, r *domain.Recorde
 	case domain.AgentRegistered:
 		a.evolve(r, e)
 		return w.meet(a, acct, r)
+	case domain.AccountOpened, domain.AccountSettingsChanged, domain.AgentBudgetShared, domain.AgentDisabled,
+		domain.AgentDriverChanged, domain.AgentEnabled, domain.AgentKeyRotated, domain.AgentLimitsSet,
+		domain.ApprovalApproved, domain.ApprovalCancelled, domain.ApprovalDenied, domain.ApprovalExpired,
+		domain.ApprovalReminded, domain.ApprovalVoted, domain.BudgetCharged, domain.BudgetReleased, domain.BudgetSet,
+		domain.MemberAdded, domain.MemberRemoved, domain.MemberRoleChanged, domain.MemberTokenRotated,
+		domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked:
+		// All others are taken as below.
 	}
 	if a.changes == nil {
 		a.evolve(r, r.Event)
@@ -264,7 +271,12 @@ func (w *WhatIf) feed(a *supposedAgent, acct *supposedAccount, r *domain.Recorde
 		if a.changes.limits == nil {
 			a.evolve(r, e)
 		}
-	default:
+	case domain.AccountOpened, domain.AccountSettingsChanged, domain.AgentBudgetShared, domain.AgentDisabled,
+		domain.AgentDriverChanged, domain.AgentEnabled, domain.AgentKeyRotated, domain.AgentRegistered,
+		domain.ApprovalApproved, domain.ApprovalCancelled, domain.ApprovalDenied, domain.ApprovalExpired,
+		domain.ApprovalReminded, domain.ApprovalVoted, domain.BudgetCharged, domain.BudgetReleased, domain.BudgetSet,
+		domain.DecisionMade, domain.DecisionSettled, domain.MemberAdded, domain.MemberRemoved, domain.MemberRoleChanged,
+		domain.MemberTokenRotated, domain.PermissionRevoked:
 		a.evolve(r, e)
 	}
 	return nil

@@ -56,7 +56,11 @@ func (w *WhatIf) inRange(a *supposedAgent, acct *supposedAccount, r *domain.Reco
 		again := *r
 		again.Event = e
 		_ = w.feed(a, acct, &again)
-	default:
+	case domain.AccountOpened, domain.AccountSettingsChanged, domain.AgentBudgetShared, domain.AgentDisabled,
+		domain.AgentDriverChanged, domain.AgentEnabled, domain.AgentKeyRotated, domain.AgentLimitsSet,
+		domain.AgentRegistered, domain.BudgetCharged, domain.BudgetReleased, domain.BudgetSet, domain.DecisionSettled,
+		domain.MemberAdded, domain.MemberRemoved, domain.MemberRoleChanged, domain.MemberTokenRotated,
+		domain.PermissionGranted:
 		_ = w.feed(a, acct, r)
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"github.com/behalf-platform/behalf/infra/embedded"
 )
 
+// databaseOff makes a node that keeps no read models and answers no queries.
+const databaseOff = "off"
+
 // durabilityReplicated leaves durability to a quorum of an external cluster.
 const durabilityReplicated = "replicated"
 
@@ -72,7 +75,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.VerifyTimeout, "verify-timeout", 5*time.Second, "longest a verify may take before it is denied as unavailable")
 	f.DurationVar(&c.MaxLag, "max-lag", 5*time.Second, "how old what this node knows may be before /readyz says no")
 	f.DurationVar(&c.MaxSkew, "max-skew", 2*time.Second, "how far this node's clock may be off the log's before it stops deciding")
-	f.StringVar(&c.Database, "database", "", "where queries are answered from: sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME (default sqlite:views.db in --data); deciding needs none")
+	f.StringVar(&c.Database, "database", "", "where queries are answered from: sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME or off for a node that only decides (default sqlite:views.db in --data); deciding needs none")
 	f.DurationVar(&c.MaxQueryLag, "max-query-lag", 10*time.Second, "how far queries may be behind the log before /readyz/queries says no")
 	f.IntVar(&c.RateAgent, "rate-agent", 1000, "requests a second one agent key may make, with a burst of twice that; 0 is no limit")
 	f.IntVar(&c.RateMember, "rate-member", 5000, "requests a second one member token may make; 0 is no limit")
@@ -163,8 +166,8 @@ func (c *serveConfig) validate() error {
 			bad("--%s %d is negative; use 0 for no limit", name, n)
 		}
 	}
-	if scheme, rest, _ := strings.Cut(c.Database, ":"); scheme != "sqlite" && scheme != "postgres" && scheme != "postgresql" || rest == "" {
-		bad("--database must begin with sqlite: or postgres:; use one like sqlite:/var/lib/behalf/views.db or postgres://behalf@db.example.com/behalf")
+	if scheme, rest, _ := strings.Cut(c.Database, ":"); c.Database != databaseOff && (scheme != "sqlite" && scheme != "postgres" && scheme != "postgresql" || rest == "") {
+		bad("--database must be off, or begin with sqlite: or postgres:; use one like sqlite:/var/lib/behalf/views.db or postgres://behalf@db.example.com/behalf")
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		bad("--log-format %q: use text or json", c.LogFormat)

@@ -129,7 +129,7 @@ func TestTwoNodesOnAClusterThatFailsOver(t *testing.T) {
 			}
 		}
 	})
-	out := mustLoad(t, nodes, sync.OnceFunc(func() { close(asking) }), "--duration", soak(t, "15s"), "--tolerate-unavailable")
+	out := mustLoad(t, nodes, sync.OnceFunc(func() { close(asking) }), "--duration", soak(t, "10s"), "--tolerate-unavailable")
 	failing.Wait()
 	if !strings.Contains(out, "0 allows after an acknowledged revocation") {
 		t.Errorf("got %s, want no allow after a revocation", out)

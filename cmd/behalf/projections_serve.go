@@ -20,6 +20,11 @@ import (
 // opened is tried again for ever: what needs it is answered with 503, and
 // nothing that decides waits for it.
 func (n *node) keepViews(ctx context.Context) error {
+	if n.cfg.Database == databaseOff {
+		n.watcher.Fail("they are turned off on this node (--database off)")
+		<-ctx.Done()
+		return nil
+	}
 	for pause, failed := 250*time.Millisecond, false; ; pause = min(2*pause, 10*time.Second) {
 		store, err := n.openViews(ctx)
 		if err == nil {

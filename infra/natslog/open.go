@@ -52,7 +52,9 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 	for {
 		o := opener{Config: c, js: js}
 		l, err := o.tryOpen(ctx)
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		// A stream that another node is making is there and not there for a moment.
+		busy := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrStreamNotFound)
+		if busy && !c.ReadOnly && ctx.Err() == nil {
 			continue
 		}
 		if err != nil {

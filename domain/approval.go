@@ -138,8 +138,9 @@ func checkReminder(d Duration) error {
 // settings, narrowed by the permission. A recorded gate is not changed by what
 // the settings become.
 type Gate struct {
-	// Digest is over the whole request, the permission and its version. An
-	// approval is good for what has the same digest and for nothing else.
+	// Digest is over the whole request, and the permissions that ask, each at its
+	// version. An approval is good for what has the same digest and for nothing
+	// else.
 	Digest      string   `json:"digest"`
 	PendingFor  Duration `json:"pendingFor"`
 	ValidFor    Duration `json:"validFor"`

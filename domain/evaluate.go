@@ -48,11 +48,11 @@ func (s *Situation) Moment(clock time.Time) time.Time {
 // asks for it, a person. Every check is kept, those after the first failure
 // too, because the record is for an auditor.
 func Evaluate(s Situation, req Request) DecisionMade {
-	e := evaluation{Situation: s, agent: s.Agent, req: req, now: s.Now}
+	e := evaluation{Situation: s, req: req}
 	e.run()
 	e.made.Request = req
-	e.made.PassportVersion = e.agent.Version
-	if e.agent.Shared {
+	e.made.PassportVersion = e.Agent.Version
+	if e.Agent.Shared {
 		e.made.BudgetVersion = s.Budget.Version
 	}
 	e.made.Risk = riskOf(&e.req, e.widest)
@@ -61,10 +61,8 @@ func Evaluate(s Situation, req Request) DecisionMade {
 
 type evaluation struct {
 	Situation
-	made  DecisionMade
-	agent *Agent
-	req   Request
-	now   time.Time
+	made DecisionMade
+	req  Request
 	// widest is the scope of the permissions that were asked, for the risk.
 	widest scope
 
@@ -81,12 +79,12 @@ type evaluation struct {
 }
 
 func (e *evaluation) run() {
-	if e.agent.Status != AgentActive {
+	if e.Agent.Status != AgentActive {
 		e.check("", RuleAgent, "the agent is disabled")
 		e.deny(AgentDisabledCode, "", "the agent is disabled")
 		return
 	}
-	named := e.agent.byAction[e.req.Action]
+	named := e.Agent.byAction[e.req.Action]
 	if len(named) == 0 {
 		e.check("", RuleActive, "no permission names this action")
 		e.deny(NoPermission, "", "no permission of the agent names the action "+string(e.req.Action))
@@ -105,7 +103,7 @@ func (e *evaluation) run() {
 func (e *evaluation) active(named []*Permission) []*Permission {
 	active := make([]*Permission, 0, len(named))
 	for _, p := range named {
-		switch p.StatusAt(e.now) {
+		switch p.StatusAt(e.Now) {
 		case PermissionActive:
 			active = append(active, p)
 		case PermissionIsRevoked:
@@ -119,7 +117,7 @@ func (e *evaluation) active(named []*Permission) []*Permission {
 	if len(active) > 0 {
 		return active
 	}
-	switch p := named[len(named)-1]; p.StatusAt(e.now) {
+	switch p := named[len(named)-1]; p.StatusAt(e.Now) {
 	case PermissionIsRevoked:
 		e.deny(PermissionRevokedCode, p.ID, "the permission for this action was revoked")
 	case PermissionHasExpired:
@@ -240,12 +238,12 @@ func (e *evaluation) choose(active []*Permission) {
 // settle decides on a request that a permission lets pass: by what limits all
 // permissions together, and then, if it is to be asked for, by a person.
 func (e *evaluation) settle(p *Permission, asking []*Permission) {
-	if len(e.agent.limits) > 0 {
-		used := e.agent.tally("")
-		e.together(RuleRate, RuleRate, used, e.agent.limits, "the agent")
-		e.together(RuleBudget, RuleBudget, used, e.agent.limits, "the agent")
+	if len(e.Agent.limits) > 0 {
+		used := e.Agent.tally("")
+		e.together(RuleRate, RuleRate, used, e.Agent.limits, "the agent")
+		e.together(RuleBudget, RuleBudget, used, e.Agent.limits, "the agent")
 	}
-	if e.agent.Shared {
+	if e.Agent.Shared {
 		e.together(RuleRate, RuleAccountRate, e.Budget.used, e.Budget.limits, "the account")
 		e.together(RuleBudget, RuleAccountBudget, e.Budget.used, e.Budget.limits, "the account")
 	}
@@ -260,13 +258,13 @@ func (e *evaluation) settle(p *Permission, asking []*Permission) {
 
 func (e *evaluation) allow(p *Permission, reason string) {
 	e.made.Outcome, e.made.ReasonCode, e.made.PermissionID, e.made.Reason = OutcomeAllowed, Allowed, p.ID, reason
-	e.made.Spends = len(p.rules.limits) > 0 || len(e.agent.limits) > 0 || e.agent.Shared
+	e.made.Spends = len(p.rules.limits) > 0 || len(e.Agent.limits) > 0 || e.Agent.Shared
 }
 
 // together checks limits of one kind that are not one permission's. The first
 // that would be exceeded denies.
 func (e *evaluation) together(kind, rule Rule, used tally, limits []limit, whose string) {
-	s, checked := used.short(kind, limits, whose, &e.req, e.now)
+	s, checked := used.short(kind, limits, whose, &e.req, e.Now)
 	if !checked {
 		return
 	}
@@ -287,13 +285,13 @@ func (e *evaluation) asks(p *Permission) bool {
 // gate asks a person, or goes by what one has answered.
 func (e *evaluation) gate(p *Permission, asking []*Permission) {
 	digest := approvalDigest(p, asking, &e.req)
-	answer := e.agent.answering(digest, e.now)
+	answer := e.Agent.answering(digest, e.Now)
 	if answer == nil {
 		e.open(p, asking, digest)
 		return
 	}
 	e.made.ApprovalID = answer.ID
-	switch answer.StateAt(e.now) {
+	switch answer.StateAt(e.Now) {
 	case ApprovalIsApproved:
 		e.check(p.ID, RuleApproval, "")
 		e.allow(p, "allowed by permission "+string(p.ID)+" with approval "+string(answer.ID))
@@ -313,7 +311,7 @@ func (e *evaluation) gate(p *Permission, asking []*Permission) {
 // open asks for a new approval, unless too many are open.
 func (e *evaluation) open(p *Permission, asking []*Permission, digest string) {
 	e.made.Gate = gateOf(p, asking, e.Settings, digest)
-	if n := e.agent.pending(e.now); n >= e.made.Gate.MostPending {
+	if n := e.Agent.pending(e.Now); n >= e.made.Gate.MostPending {
 		e.check(p.ID, RuleApproval, fmt.Sprintf("%d approvals are open", n))
 		e.deny(TooManyPending, p.ID, fmt.Sprintf("%d approvals of the agent are open, and there can't be more; wait until people have answered some", n))
 		return
@@ -381,9 +379,9 @@ func (e *evaluation) judge(p *Permission) failure {
 		apply(RuleTime, e.window(p))
 	}
 	if r.limits != nil {
-		used := e.agent.tally(p.ID)
+		used := e.Agent.tally(p.ID)
 		for _, rule := range [...]Rule{RuleRate, RuleBudget} {
-			if s, checked := used.short(rule, r.limits, "the permission", &e.req, e.now); checked {
+			if s, checked := used.short(rule, r.limits, "the permission", &e.req, e.Now); checked {
 				if f.code == "" {
 					f.until = s.until
 				}
@@ -536,7 +534,7 @@ func (e *evaluation) commands(p *Permission) verdict {
 
 func (e *evaluation) window(p *Permission) verdict {
 	for _, w := range p.rules.windows {
-		if w.contains(e.now) {
+		if w.contains(e.Now) {
 			return holds
 		}
 	}

@@ -63,6 +63,8 @@ type Projector struct {
 	Log   ProjectorLog
 	Store ProjectorStore
 	Logs  *slog.Logger
+	// Crowd is those who are decided on, whom projecting gives way to. It may be nil.
+	Crowd *Crowd
 	// Linger is how long a batch waits for more events, 50ms if 0.
 	Linger time.Duration
 	// MostEvents bounds a batch, 10,000 if 0.

@@ -28,6 +28,8 @@ type Verifier struct {
 	// Timeout bounds one verify, all attempts together.
 	Timeout time.Duration
 	Metrics *Metrics
+	// Crowd counts who is being answered. It may be nil.
+	Crowd *Crowd
 }
 
 // attempts is how often a decision is made anew because the passport moved
@@ -39,6 +41,8 @@ const attempts = 25
 // as it was recorded. Every error is no: [*domain.RuleError] for an ask that can't
 // be taken or a credential that isn't one, [*Unavailable] for whatever broke.
 func (v *Verifier) Verify(ctx context.Context, key domain.TokenHash, ask *domain.Ask) (domain.Recorded, error) {
+	v.Crowd.enter()
+	defer v.Crowd.leave()
 	ctx, cancel := context.WithTimeout(ctx, v.Timeout)
 	defer cancel()
 	s, err := v.begin(ctx, key, ask)

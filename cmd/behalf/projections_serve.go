@@ -61,7 +61,7 @@ func (n *node) openViews(ctx context.Context) (*sqlviews.Store, error) {
 // project fills the read models and answers queries from them until ctx ends.
 func (n *node) project(ctx context.Context, store *sqlviews.Store) error {
 	n.desk.Queries.Use(store)
-	projector := &handlers.Projector{Log: n.log, Store: store, Logs: n.logs}
+	projector := &handlers.Projector{Log: n.log, Store: store, Logs: n.logs, Crowd: n.desk.Crowd}
 	var parts sync.WaitGroup
 	var errs [2]error
 	parts.Go(func() { errs[0] = projector.Run(ctx) })

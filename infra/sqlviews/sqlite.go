@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"runtime"
 	"strings"
 	"time"
 
@@ -176,6 +177,7 @@ func (t *liteTx) each(ctx context.Context, n int, sql string, args func(i int) [
 	}
 	defer func() { _ = stmt.Close() }() // it ends with the transaction
 	for i := range n {
+		runtime.Gosched() // else it keeps a processor for milliseconds, and who decides waits
 		if _, err := stmt.ExecContext(ctx, liteArgs(args(i))...); err != nil {
 			return rowOf(i, liteError(err))
 		}

@@ -121,9 +121,13 @@ func whereDecisions(f projections.DecisionFilter, kind string) *where {
 	return w
 }
 
-// within is w with the range of sequences that the filter's times are in.
-func (w where) within(ctx context.Context, r reader, v projections.View, f projections.DecisionFilter) (*where, error) {
+// within is w with the range of sequences that the filter's times are in, and
+// that comes before a cursor. It has one upper bound: given two, SQLite goes
+// through all decisions of the account.
+func (w where) within(ctx context.Context, r reader, v projections.View, f projections.DecisionFilter, before projections.Cursor) (*where, error) {
+	w.conditions, w.args = slices.Clip(w.conditions), slices.Clip(w.args)
 	if f.Since.IsZero() && f.Until.IsZero() || w.nothing {
+		w.before(before)
 		return &w, nil
 	}
 	days := whereOf(f.Account)
@@ -143,9 +147,11 @@ func (w where) within(ctx context.Context, r reader, v projections.View, f proje
 		w.nothing = true
 		return &w, nil
 	}
-	w.conditions, w.args = slices.Clip(w.conditions), slices.Clip(w.args)
 	w.add("seq >= ?", *first)
-	w.add("seq <= ?", *last)
+	if before == (projections.Cursor{}) || uint64(*last) < before.Seq {
+		before.Seq = uint64(*last) + 1
+	}
+	w.before(before)
 	return &w, nil
 }
 
@@ -170,10 +176,9 @@ func selectDecisions(v projections.View, w *where) string {
 
 func (s *Store) listDecisions(ctx context.Context, f projections.DecisionFilter, limit int, after projections.Cursor) (rows []projections.DecisionRow, next projections.Cursor, err error) {
 	w := whereDecisions(f, s.engine.kind())
-	w.before(after)
 	err = s.query(ctx, projections.ProjectionDecisions, func(r reader, v projections.View) error {
 		rows = nil
-		w, err := w.within(ctx, r, v, f)
+		w, err := w.within(ctx, r, v, f, after)
 		if err != nil || w.nothing {
 			return err
 		}
@@ -203,7 +208,7 @@ func (s *Store) eachDecision(ctx context.Context, f projections.DecisionFilter, 
 	w := whereDecisions(f, s.engine.kind())
 	var given error
 	err := s.query(ctx, projections.ProjectionDecisions, func(r reader, v projections.View) error {
-		w, err := w.within(ctx, r, v, f)
+		w, err := w.within(ctx, r, v, f, projections.Cursor{})
 		if err != nil || w.nothing {
 			return err
 		}
@@ -226,7 +231,7 @@ func (s *Store) totals(ctx context.Context, f projections.DecisionFilter) (total
 	w := whereDecisions(f, s.engine.kind())
 	err = s.query(ctx, projections.ProjectionDecisions, func(r reader, v projections.View) error {
 		totals = nil
-		w, err := w.within(ctx, r, v, f)
+		w, err := w.within(ctx, r, v, f, projections.Cursor{})
 		if err != nil || w.nothing {
 			return err
 		}

@@ -163,7 +163,7 @@ func (g *generated) addOn(last uint64, agent domain.AgentID, by domain.Actor, e 
 		"Behalf-Kind": {string(e.Kind())}, "Behalf-Id": {string(r.ID)},
 		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(last, 10)}, jetstream.ExpectedLastSubjSeqSubjHeader: {guard},
 	}}
-	f, err := g.stream.PublishMsgAsync(m)
+	f, err := g.stream.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute))
 	if err != nil {
 		g.t.Fatal(err)
 	}

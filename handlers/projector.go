@@ -67,7 +67,8 @@ type Projector struct {
 	Crowd *Crowd
 	// Linger is how long a batch waits for more events, 50ms if 0.
 	Linger time.Duration
-	// MostEvents bounds a batch, 10,000 if 0.
+	// MostEvents bounds a batch, 10,000 if 0; more for what makes few rows of many
+	// events.
 	MostEvents int
 	// Every is how often it is looked whether a rebuild was asked for, a second if 0.
 	Every time.Duration
@@ -78,6 +79,9 @@ type Projector struct {
 const (
 	usualLinger = 50 * time.Millisecond
 	mostEvents  = 10_000
+	// mostOfFew bounds a batch of usage: its rows are counts, and each is written
+	// once a batch.
+	mostOfFew = 100_000
 	// mostBytes bounds the records of a batch.
 	mostBytes = 32 << 20
 	// tapeRoom is how many events of each partition are in memory at most.
@@ -189,10 +193,19 @@ func (p *Projector) hire(ctx context.Context, v projections.View) *crew {
 	c := &crew{}
 	ctx, c.dismiss = context.WithCancel(ctx)
 	for i := range p.tapes {
-		f := &feed{p: p, view: v, tapes: p.tapes[i], partition: uint16(i), most: cmp.Or(p.MostEvents, mostEvents)}
+		f := &feed{p: p, view: v, tapes: p.tapes[i], partition: uint16(i), usual: p.batchOf(v.Projection)}
+		f.most = f.usual
 		c.feeds.Go(func() { f.run(ctx) })
 	}
 	return c
+}
+
+// batchOf is how many events a batch of a projection has at most.
+func (p *Projector) batchOf(name projections.Projection) int {
+	if name == projections.ProjectionUsage {
+		return cmp.Or(p.MostEvents, mostOfFew)
+	}
+	return cmp.Or(p.MostEvents, mostEvents)
 }
 
 // viewsOf is the views of one projection: the one that serves, the one that is

@@ -20,10 +20,10 @@ type feed struct {
 	view      projections.View
 	tapes     *tapes
 	partition uint16
-	// most is how many events a batch may have; fewer while it is looked for
+	// most is how many events a batch may have: usual, or fewer while it is looked for
 	// which of some the database refuses, all up to cautious.
-	most     int
-	cautious uint64
+	usual, most int
+	cautious    uint64
 	// refused is an event that the database is known to refuse.
 	refused *projections.Inapplicable
 	// ahead is how often the rows were found to be ahead of the log.
@@ -161,7 +161,7 @@ func (f *feed) write(ctx context.Context, next filled) error {
 		f.p.Crowd.Rest(ctx, seen, time.Since(began))
 		f.moved = true
 		if next.span.Through >= f.cautious {
-			f.most = cmp.Or(f.p.MostEvents, mostEvents)
+			f.most = f.usual
 		}
 		return nil
 	}
@@ -222,7 +222,7 @@ func (b *builder) run(ctx context.Context) error {
 // fill adds what comes to a batch until it is full or has waited for long
 // enough, and returns the newest event in it. An error is of the event after.
 func (b *builder) fill(ctx context.Context, batch *projections.Batch) (through uint64, err error) {
-	limit := cmp.Or(b.feed.p.MostEvents, mostEvents)
+	limit := b.feed.usual
 	if b.from < b.cautious {
 		limit = b.most
 	}

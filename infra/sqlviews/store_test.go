@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 const ownerURL = "BEHALF_TEST_OWNER"
 
 func run(m *testing.M) (code int) {
-	if os.Getenv(ownerURL) != "" {
+	if os.Getenv(ownerURL) != "" || os.Getenv(projectorLog) != "" {
 		return m.Run()
 	}
 	var err error

@@ -34,6 +34,7 @@ type generated struct {
 	agents  []*generatedAgent
 	budget  domain.SharedBudget
 	pending []jetstream.PubAckFuture
+	write   func([]byte) []byte // a record's bytes, or nil to write them as they are
 }
 
 type generatedAgent struct {
@@ -45,6 +46,11 @@ type generatedAgent struct {
 // generate fills a log in dir: agents with five permissions each, one in ten of
 // them with a budget, and decisions, half of them allowed.
 func generate(t testing.TB, dir string, agents, decisions int) {
+	t.Helper()
+	generateAs(t, dir, agents, decisions, nil)
+}
+
+func generateAs(t testing.TB, dir string, agents, decisions int, write func([]byte) []byte) {
 	t.Helper()
 	server, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "nats"), Durability: embedded.OS, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -60,7 +66,7 @@ func generate(t testing.TB, dir string, agents, decisions int) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	g := &generated{t: t, account: "acct_home", now: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)}
+	g := &generated{t: t, account: "acct_home", write: write, now: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)}
 	if _, err := natslog.Open(t.Context(), natslog.Config{Conn: conn, Bulk: conn, Partitions: 1, Replicas: 1, FirstAccount: g.account}); err != nil {
 		t.Fatal(err)
 	}
@@ -151,6 +157,9 @@ func (g *generated) addOn(last uint64, agent domain.AgentID, by domain.Actor, e 
 	data, err := r.Append(nil)
 	if err != nil {
 		g.t.Fatal(err)
+	}
+	if g.write != nil {
+		data = g.write(data)
 	}
 	guard, subject := "behalf.0.account."+string(g.account), ""
 	if agent != "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -49,6 +50,42 @@ func TestReplayCommand(t *testing.T) {
 	var report replayReport
 	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 0 || report.Decisions != 400 || report.Different != 0 {
 		t.Errorf("got %d, %q, %v", code, out, err)
+	}
+}
+
+// A release before this one may have written records with their members in
+// another order, with blanks between them and other escapes. They are decided
+// again as those of this one are.
+func TestReplayOfARecordIsTheSameHoweverItWasWritten(t *testing.T) {
+	t.Parallel()
+	dirs := [2]string{t.TempDir(), t.TempDir()}
+	generate(t, dirs[0], 10, 400)
+	generateAs(t, dirs[1], 10, 400, func(record []byte) []byte {
+		in := json.NewDecoder(bytes.NewReader(record))
+		in.UseNumber()
+		var members map[string]any
+		if err := in.Decode(&members); err != nil {
+			t.Error(err)
+		}
+		written, err := json.MarshalIndent(members, "", "\t")
+		if err != nil || bytes.Equal(written, record) {
+			t.Errorf("got %s, %v, want it written otherwise", written, err)
+		}
+		return written
+	})
+	candidate := `{"agents":{"agent_1":{"replace":{"perm_agent_1_0":{"action":"purchase:0","maxAmount":"100.00"}}}}}`
+	for _, args := range [][]string{{"--output", "json"}, {"--agent", "agent_0"}, {"--what-if", "-", "--output", "json"}} {
+		var said [2]string
+		for i, dir := range dirs {
+			code, out, errs := replayed(t, candidate, dir, args...)
+			if code > exitFailed {
+				t.Fatalf("%v: got %d, %s", args, code, errs)
+			}
+			said[i] = speeds.ReplaceAllString(out, "")
+		}
+		if said[0] != said[1] {
+			t.Errorf("%v: got\n%s\nof an older release's log, want\n%s", args, said[1], said[0])
+		}
 	}
 }
 

@@ -11,15 +11,19 @@ import (
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/infra/embedded"
 	"github.com/behalf-platform/behalf/infra/natslog"
+	"github.com/behalf-platform/behalf/infra/sqlviews"
+	"github.com/behalf-platform/behalf/projections"
 )
 
 // liveLog is a log on a real server in this process, which a history is being
 // recorded in. Other processes may read it.
 type liveLog struct {
 	*natslog.Log
-	url     string
-	history *history
-	last    map[domain.Stream]uint64 // as the log counts them, for whoever records
+	dir, url string
+	conn     *nats.Conn // to the server, with every right
+	stop     func()     // ends the server
+	history  *history
+	last     map[domain.Stream]uint64 // as the log counts them, for whoever records
 
 	mu sync.Mutex
 	// decisions is guarded by mu: the sequences of the decisions of [ours], each
@@ -35,8 +39,16 @@ const readerPassword = "reader"
 // mustLog starts a server with an empty log.
 func mustLog(t testing.TB, h *history) *liveLog {
 	t.Helper()
+	l := &liveLog{dir: t.TempDir(), history: h, last: map[domain.Stream]uint64{}}
+	l.mustStart(t)
+	return l
+}
+
+// mustStart starts the server on what its directory has.
+func (l *liveLog) mustStart(t testing.TB) {
+	t.Helper()
 	server, err := embedded.Start(embedded.Config{
-		Dir: t.TempDir(), Durability: embedded.OS, Listen: "127.0.0.1:0",
+		Dir: l.dir, Durability: embedded.OS, Listen: "127.0.0.1:0",
 		Authenticate: func(_, password string) (embedded.Access, bool) {
 			return embedded.Access{Name: "reader", Publish: []string{"$JS.API.>"}, Subscribe: []string{"_INBOX.>"}}, password == readerPassword
 		},
@@ -44,24 +56,56 @@ func mustLog(t testing.TB, h *history) *liveLog {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	var conns [2]*nats.Conn
+	l.stop = sync.OnceFunc(func() {
+		for _, c := range conns {
+			if c != nil {
+				c.Close()
+			}
+		}
 		if err := server.Shutdown(); err != nil {
 			t.Error(err)
 		}
 	})
-	var conns [2]*nats.Conn
-	for i, connect := range []func() (*nats.Conn, error){func() (*nats.Conn, error) { return server.Connect() }, func() (*nats.Conn, error) { return server.Bulk() }} {
-		if conns[i], err = connect(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(conns[i].Close)
+	t.Cleanup(l.stop)
+	if conns[0], err = server.Connect(); err != nil {
+		t.Fatal(err)
 	}
-	l := &liveLog{url: "nats://reader:" + readerPassword + "@" + server.Addr().String(), history: h, last: map[domain.Stream]uint64{}}
+	if conns[1], err = server.Bulk(); err != nil {
+		t.Fatal(err)
+	}
+	l.url, l.conn = "nats://reader:"+readerPassword+"@"+server.Addr().String(), conns[0]
 	l.Log, err = natslog.Open(t.Context(), natslog.Config{Conn: conns[0], Bulk: conns[1], Partitions: 1, Replicas: 1, FirstAccount: ours})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l
+}
+
+// mustScan is all that the log has.
+func (l *liveLog) mustScan(t testing.TB) (events []domain.Recorded) {
+	t.Helper()
+	err := l.Scan(t.Context(), domain.Scan{}, func(r domain.Recorded, err error) error {
+		events = append(events, r)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+// mustFill fills a store with a log's events, in one go.
+func (l *liveLog) mustFill(t testing.TB, s *sqlviews.Store, events []domain.Recorded) {
+	t.Helper()
+	whole := projections.Span{Epoch: l.Epoch(0), Through: events[len(events)-1].Position.Seq}
+	for _, p := range projections.Projections() {
+		if _, err := s.Begin(t.Context(), view(p, 1), 0, whole.Epoch); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Apply(t.Context(), view(p, 1), whole, mustBatch(t, p, events)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // grow records n more events of the history, or a few more.

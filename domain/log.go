@@ -55,8 +55,10 @@ type LogStatus struct {
 // Scan says which records to read.
 type Scan struct {
 	Partition uint16
-	// Account narrows it to one account's decisions, Agent further to one
-	// agent's. With no account, it is every record of the partition of any kind.
+	// Only chooses by what records are for. If it is empty, Account narrows the
+	// scan to one account's decisions, Agent further to one agent's, and with no
+	// account it is every record of the partition of any kind.
+	Only    Only
 	Account AccountID
 	Agent   AgentID
 	// From and Through bound the sequences, both inclusive; 0 is no bound.
@@ -64,3 +66,18 @@ type Scan struct {
 	// Live goes on with new records as they are stored.
 	Live bool
 }
+
+// Only is a choice of records. Each is narrowed by an account, or is of all, and
+// by the id of an agent, with or without an account.
+type Only string
+
+const (
+	// OnlyAgents has every record of agents.
+	OnlyAgents Only = "agents"
+	// OnlyPassports has those that move an agent's stream: no decision that is
+	// only recorded.
+	OnlyPassports Only = "passports"
+	// OnlyBudgets has those of what accounts' agents spend together. An agent
+	// doesn't narrow it.
+	OnlyBudgets Only = "budgets"
+)

@@ -2,6 +2,8 @@ package handlers_test
 
 import (
 	"context"
+	"reflect"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -58,6 +60,73 @@ func TestReplayOfWhatVerifyDecided(t *testing.T) {
 		}
 		if replay.Different != 0 {
 			rt.Errorf("got %d different of %d, want none: %+v", replay.Different, replay.Decisions, replay.Shown()[0])
+		}
+	})
+}
+
+// What is read for a range is what it needs: the whole log says the same of it.
+// Every third decision is forged, so that there is something to say.
+func TestReplayOfARangeNeedsNoMoreThanItReads(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		w := history(rt)
+		log := w.log.Join()
+		scan := func(ctx context.Context, q domain.Scan, yield func(domain.Recorded, error) error) error {
+			return log.Scan(ctx, q, func(r domain.Recorded, err error) error {
+				if d, ok := r.Event.(domain.DecisionMade); ok && r.Position.Seq%3 == 0 {
+					d.Reason = "forged"
+					r.Event = d
+				}
+				return yield(r, err)
+			})
+		}
+		var records []domain.Recorded
+		if err := w.read(func(r domain.Recorded, err error) error { records = append(records, r); return err }); err != nil {
+			rt.Fatal(err)
+		}
+		head, account := uint64(len(records)), records[0].Account
+		agents := []domain.AgentID{""}
+		for id := range w.agents {
+			agents = append(agents, id)
+		}
+		slices.Sort(agents)
+		g := projections.Range{
+			Agent:   rapid.SampledFrom(agents).Draw(rt, "agent"),
+			Account: rapid.SampledFrom([]domain.AccountID{"", account}).Draw(rt, "account"),
+			Through: rapid.Uint64Range(0, head).Draw(rt, "through"),
+		}
+		begins := uint64(0)
+		switch rapid.IntRange(0, 2).Draw(rt, "bound") {
+		case 1:
+			g.From = rapid.Uint64Range(1, head).Draw(rt, "from")
+		case 2:
+			since := records[rapid.IntRange(0, len(records)-1).Draw(rt, "since")]
+			g.Since = since.At
+			begins = uint64(slices.IndexFunc(records, func(r domain.Recorded) bool { return !r.At.Before(g.Since) })) + 1
+		}
+		through := head
+		if g.Through > 0 {
+			through = g.Through
+		}
+		whole, needed := projections.Replay{Range: g, MostShown: len(records)}, projections.Replay{Range: g, MostShown: len(records)}
+		err := whole.Run(func(take func(domain.Recorded, error) error) error {
+			return scan(context.Background(), domain.Scan{}, take)
+		})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		err = needed.Run(func(take func(domain.Recorded, error) error) error {
+			return g.Read(context.Background(), scan, 0, begins, through, take)
+		})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if needed.Decisions != whole.Decisions || needed.Different != whole.Different || !reflect.DeepEqual(needed.Shown(), whole.Shown()) {
+			rt.Errorf("%+v: got %d different of %d decisions, want %d of %d\ngot  %+v\nwant %+v",
+				g, needed.Different, needed.Decisions, whole.Different, whole.Decisions, needed.Shown(), whole.Shown())
+		}
+		if needed.Records > whole.Records {
+			rt.Errorf("got %d records read, of %d", needed.Records, whole.Records)
 		}
 	})
 }

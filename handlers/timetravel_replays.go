@@ -13,7 +13,7 @@ import (
 )
 
 // Replays decides an account's history again, or under other permissions, while
-// its members wait. It reads the whole partition, so that few run at a time. What
+// its members wait. It may read the whole partition, so that few run at a time. What
 // it knows is this node's, and gone with it.
 type Replays struct {
 	Log DecisionLog
@@ -229,7 +229,8 @@ func (r *Replays) decide(ctx context.Context, j *replayJob, view *ReplayView) er
 	}
 	if in.WhatIf == nil {
 		replay := projections.Replay{Range: chosen, Workers: 1, MostShown: replayExamples}
-		if err := replay.Run(read); err != nil {
+		err := replay.Run(func(take func(domain.Recorded, error) error) error { return r.needed(ctx, j, partition, &chosen, take) })
+		if err != nil {
 			return err
 		}
 		view.Checked = &CheckedView{Decisions: replay.Decisions, Different: replay.Different, Differences: replay.Shown()}
@@ -251,6 +252,23 @@ func (r *Replays) decide(ctx context.Context, j *replayJob, view *ReplayView) er
 	}
 	view.Report = &report
 	return nil
+}
+
+// needed reads what deciding the range again needs.
+func (r *Replays) needed(ctx context.Context, j *replayJob, partition uint16, chosen *projections.Range, take func(domain.Recorded, error) error) error {
+	begins, err := uint64(0), error(nil)
+	if !chosen.Since.IsZero() {
+		if begins, err = r.Log.SeqAt(ctx, partition, chosen.Since.Add(-ClockSlack)); err != nil {
+			return err
+		}
+	}
+	if j.through == 0 {
+		return nil
+	}
+	return chosen.Read(ctx, r.Log.Scan, partition, begins, j.through, func(rec domain.Recorded, err error) error {
+		j.read.Add(1)
+		return take(rec, err)
+	})
 }
 
 func (j *replayJob) runs() bool {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/infra/natslog"
 	"github.com/behalf-platform/behalf/projections"
 )
@@ -216,7 +217,7 @@ func (s *shell) replayAll(ctx context.Context, log *natslog.Log, chosen replayRa
 	for _, p := range chosen.partitions(log) {
 		replay := projections.Replay{Range: chosen.Range, MostShown: given.examples}
 		err := replay.Run(func(take func(domain.Recorded, error) error) error {
-			return readPartition(ctx, log, p, chosen.Range, s.errs, take)
+			return readNeeded(ctx, log, p, chosen.Range, s.errs, take)
 		})
 		if err != nil {
 			return fmt.Errorf("read partition %d of the log: %w", p, err)
@@ -291,28 +292,51 @@ func (r *replayRange) partitions(log *natslog.Log) []uint16 {
 	return list
 }
 
+// readNeeded reads what deciding the range again needs, and tells of its progress.
+func readNeeded(ctx context.Context, log *natslog.Log, partition uint16, g projections.Range, errs io.Writer, take func(domain.Recorded, error) error) error {
+	through, err := endOf(ctx, log, partition, g)
+	if err != nil || through == 0 {
+		return err
+	}
+	begins := uint64(0)
+	if !g.Since.IsZero() { // a log that was copied says later times, and then more is read
+		if begins, err = log.SeqAt(ctx, partition, g.Since.Add(-handlers.ClockSlack)); err != nil {
+			return err
+		}
+	}
+	return g.Read(ctx, log.Scan, partition, begins, through, telling(partition, through, errs, take))
+}
+
 // readPartition reads from the first record on as far as the range's positions
 // go, and tells of its progress. Its times bound nothing: they are the records'
 // own, which a log that was copied doesn't know.
 func readPartition(ctx context.Context, log *natslog.Log, partition uint16, g projections.Range, errs io.Writer, take func(domain.Recorded, error) error) error {
-	status, err := log.Status(ctx, partition)
-	if err != nil {
+	through, err := endOf(ctx, log, partition, g)
+	if err != nil || through == 0 {
 		return err
 	}
-	through := status.Head
-	if g.Through > 0 {
-		through = min(through, g.Through)
+	return log.Scan(ctx, domain.Scan{Partition: partition, Through: through}, telling(partition, through, errs, take))
+}
+
+// endOf is the last sequence of a partition that may be in the range, 0 if there
+// is none.
+func endOf(ctx context.Context, log *natslog.Log, partition uint16, g projections.Range) (uint64, error) {
+	status, err := log.Status(ctx, partition)
+	if err != nil || g.Through == 0 {
+		return status.Head, err
 	}
-	if through == 0 {
-		return nil
-	}
+	return min(status.Head, g.Through), nil
+}
+
+// telling is take, which tells how far it is now and then.
+func telling(partition uint16, through uint64, errs io.Writer, take func(domain.Recorded, error) error) func(domain.Recorded, error) error {
 	read, began, shown := uint64(0), time.Now(), time.Now()
-	return log.Scan(ctx, domain.Scan{Partition: partition, Through: through}, func(r domain.Recorded, err error) error {
-		if read++; read%8192 == 0 && time.Since(shown) > time.Second {
+	return func(r domain.Recorded, err error) error {
+		if read++; read%8192 == 0 && err == nil && time.Since(shown) > time.Second {
 			shown = time.Now()
-			_, _ = fmt.Fprintf(errs, "partition %d: %d of %d records (%.0f%%), %.0f/s\n", partition, read, through,
-				100*float64(read)/float64(through), float64(read)/time.Since(began).Seconds())
+			_, _ = fmt.Fprintf(errs, "partition %d: at %d of %d (%.0f%%), %d records, %.0f/s\n", partition, r.Position.Seq, through,
+				100*float64(r.Position.Seq)/float64(through), read, float64(read)/time.Since(began).Seconds())
 		}
 		return take(r, err)
-	})
+	}
 }

@@ -41,6 +41,10 @@ func TestReplayCommand(t *testing.T) {
 		{[]string{"--from", "100", "--through", "199"}, "no difference: 100 decisions"},
 		{[]string{"--since", "2026-10-01T00:01:00Z", "--until", "2026-10-01T00:01:10Z"}, "no difference: 40 decisions"},
 		{[]string{"--account", "acct_other"}, "no difference: 0 decisions"},
+		// No more is read than is needed: an agent's own records, and those
+		// that change what an agent may do before a range that begins late.
+		{[]string{"--agent", "agent_3", "--account", "acct_home"}, "no difference: 40 decisions decided again, of 46 records"},
+		{[]string{"--from", "452"}, "no difference: 10 decisions decided again, of 74 records"},
 	} {
 		if code, out, errs := replayed(t, "", dir, tt.args...); code != 0 || !strings.HasPrefix(out, tt.want) {
 			t.Errorf("%v: got %d, %q, %q, want %q", tt.args, code, out, errs, tt.want)

@@ -104,6 +104,62 @@ func scanAccount(ctx context.Context, t *testing.T, b *bench) {
 	sameSeqs(t, mustScan(ctx, t, l, q(domain.Stream{Account: "acct_none"})))
 }
 
+// scanOnly asks for what a fold needs, of all, of an account, of an agent and of
+// all agents of one name.
+func scanOnly(ctx context.Context, t *testing.T, b *bench) {
+	l := b.open(t)
+	put := func(r domain.Record) domain.Receipt { return mustPut(ctx, t, l, r) }
+	stranger := neighbour(l)
+	stranger.Agent = agent.Agent
+	all := []domain.Receipt{
+		put(b.event(account)), put(b.event(agent)), put(b.decision(agent)), put(b.event(budget)), put(b.event(other)), put(b.spending(agent)),
+		put(b.decision(other)), put(b.event(stranger)), put(b.decision(stranger)), put(b.event(budget)), put(b.event(account)),
+	}
+	partition := partitionOf(l, agent)
+	for _, c := range []struct {
+		only domain.Only
+		of   domain.Stream
+		want []int
+	}{
+		{domain.OnlyAgents, domain.Stream{}, []int{1, 2, 4, 5, 6, 7, 8}},
+		{domain.OnlyAgents, account, []int{1, 2, 4, 5, 6}},
+		{domain.OnlyAgents, agent, []int{1, 2, 5}},
+		{domain.OnlyAgents, domain.Stream{Agent: agent.Agent}, []int{1, 2, 5, 7, 8}},
+		{domain.OnlyAgents, domain.Stream{Account: "acct_none"}, nil},
+		{domain.OnlyPassports, domain.Stream{}, []int{1, 4, 5, 7}},
+		{domain.OnlyPassports, account, []int{1, 4, 5}},
+		{domain.OnlyPassports, agent, []int{1, 5}},
+		{domain.OnlyPassports, domain.Stream{Agent: agent.Agent}, []int{1, 5, 7}},
+		{domain.OnlyBudgets, domain.Stream{}, []int{3, 9}},
+		{domain.OnlyBudgets, account, []int{3, 9}},
+		{domain.OnlyBudgets, agent, []int{3, 9}},
+		{domain.OnlyBudgets, domain.Stream{Account: stranger.Account}, nil},
+	} {
+		q := domain.Scan{Partition: partition, Only: c.only, Account: c.of.Account, Agent: c.of.Agent}
+		var want, early []domain.Receipt
+		for _, i := range c.want {
+			want = append(want, all[i])
+			if i <= 4 {
+				early = append(early, all[i])
+			}
+		}
+		sameSeqs(t, mustScan(ctx, t, l, q), want...)
+		q.Through = all[4].Position.Seq
+		sameSeqs(t, mustScan(ctx, t, l, q), early...)
+		q.From, q.Through = all[5].Position.Seq, 0
+		sameSeqs(t, mustScan(ctx, t, l, q), want[len(early):]...)
+	}
+	for _, q := range []domain.Scan{
+		{Only: "everything"}, {Only: domain.OnlyAgents, Account: "*"}, {Only: domain.OnlyPassports, Agent: ">"},
+		{Only: domain.OnlyBudgets, Account: "a.b"}, {Only: domain.OnlyAgents, Agent: "*"},
+	} {
+		q.Partition = partition
+		if found, err := scan(ctx, l, q); err == nil {
+			t.Errorf("scan %+v: got %d records and no error, want one", q, len(found))
+		}
+	}
+}
+
 // scanLive sees what was there, then what comes, and ends with its context.
 func scanLive(ctx context.Context, t *testing.T, b *bench) {
 	l := b.open(t)

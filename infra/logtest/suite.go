@@ -105,6 +105,7 @@ var cases = []testCase{
 	{name: "a scan sees every record", run: scanEverything, unsure: true},
 	{name: "a scan keeps its bounds", run: scanBounds},
 	{name: "a scan of an account sees its decisions", run: scanAccount},
+	{name: "a scan sees only what it is for", run: scanOnly},
 	{name: "a live scan goes on", run: scanLive},
 	{name: "a scan ends with the error of yield", run: scanEndsWithError},
 	{name: "a sequence is found by time", run: sequenceByTime},

@@ -224,10 +224,8 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 	if err != nil {
 		return err
 	}
-	if q.Account != "" || q.Agent != "" {
-		if err := checkStream(domain.Stream{Account: q.Account, Agent: q.Agent}); err != nil {
-			return err
-		}
+	if err := checkScan(q); err != nil {
+		return err
 	}
 	head := p.head()
 	for seq := max(q.From, 1); q.Through == 0 || seq <= q.Through; seq++ {
@@ -242,7 +240,7 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 			continue
 		}
 		r, err := p.decode(seq, e)
-		if q.Account != "" && err == nil && !isDecision(r.Record) {
+		if q.Only == "" && q.Account != "" && err == nil && !isDecision(r.Record) {
 			continue
 		}
 		if err := yield(r, err); err != nil {
@@ -252,13 +250,40 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 	return nil
 }
 
+func checkScan(q domain.Scan) error {
+	switch q.Only {
+	case domain.OnlyAgents, domain.OnlyPassports, domain.OnlyBudgets:
+		for _, id := range []string{string(q.Account), string(q.Agent)} {
+			if id != "" && !domain.ValidID(id) {
+				return fmt.Errorf("%q is not an id", id)
+			}
+		}
+		return nil
+	case "":
+		if q.Account == "" && q.Agent == "" {
+			return nil
+		}
+		return checkStream(domain.Stream{Account: q.Account, Agent: q.Agent})
+	}
+	return fmt.Errorf("%q is no choice of records", q.Only)
+}
+
 // matches reports whether a scan reads an entry. One for decisions reads all
 // there is of the agents, and leaves out what turns out to be something else.
 func matches(q domain.Scan, e entry) bool {
-	if q.Account == "" {
-		return true
+	if q.Account != "" && e.stream.Account != q.Account {
+		return false
 	}
-	return e.stream.Account == q.Account && e.stream.Agent != "" && (q.Agent == "" || e.stream.Agent == q.Agent)
+	of := e.stream.Agent != "" && (q.Agent == "" || e.stream.Agent == q.Agent)
+	switch q.Only {
+	case domain.OnlyAgents:
+		return of
+	case domain.OnlyPassports:
+		return of && e.class == event
+	case domain.OnlyBudgets:
+		return e.stream.Budget
+	}
+	return q.Account == "" || of
 }
 
 // SeqAt is the sequence of the oldest record stored at or after t.

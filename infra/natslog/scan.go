@@ -33,7 +33,7 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 		return nil
 	}
 	wanted, patience := section{from: q.From, filter: filter, through: end}, scanPatience
-	if filter != "" {
+	if filter != "" && q.Only == "" {
 		wanted.keep = keepDecisions
 	}
 	if q.Live {
@@ -61,10 +61,33 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 
 // scanned is the subject that a scan reads, empty for all.
 func (s subjects) scanned(q domain.Scan) (string, error) {
-	if q.Account == "" && q.Agent == "" {
-		return "", nil
+	if q.Only == "" {
+		if q.Account == "" && q.Agent == "" {
+			return "", nil
+		}
+		return s.decided(domain.Stream{Account: q.Account, Agent: q.Agent})
 	}
-	return s.decided(domain.Stream{Account: q.Account, Agent: q.Agent})
+	account, agent := "*", "*"
+	if q.Account != "" {
+		account = string(q.Account)
+	}
+	if q.Agent != "" {
+		agent = string(q.Agent)
+	}
+	for _, id := range []string{account, agent} {
+		if id != "*" && !domain.ValidID(id) || q.Account == "*" || q.Agent == "*" {
+			return "", fmt.Errorf("%q is not an id", id)
+		}
+	}
+	switch q.Only {
+	case domain.OnlyAgents:
+		return s.prefix + "*." + account + "." + agent, nil
+	case domain.OnlyPassports:
+		return s.agents + account + "." + agent, nil
+	case domain.OnlyBudgets:
+		return s.budgets + account, nil
+	}
+	return "", fmt.Errorf("%q is no choice of records", q.Only)
 }
 
 // end is the sequence at which a scan is at its end: a message of its subjects

@@ -150,8 +150,11 @@ func scanOnly(ctx context.Context, t *testing.T, b *bench) {
 		sameSeqs(t, mustScan(ctx, t, l, q), want[len(early):]...)
 	}
 	for _, q := range []domain.Scan{
-		{Only: "everything"}, {Only: domain.OnlyAgents, Account: "*"}, {Only: domain.OnlyPassports, Agent: ">"},
-		{Only: domain.OnlyBudgets, Account: "a.b"}, {Only: domain.OnlyAgents, Agent: "*"},
+		{Only: "everything"},
+		{Only: domain.OnlyAgents, Account: "*"},
+		{Only: domain.OnlyPassports, Agent: ">"},
+		{Only: domain.OnlyBudgets, Account: "a.b"},
+		{Only: domain.OnlyAgents, Agent: "*"},
 	} {
 		q.Partition = partition
 		if found, err := scan(ctx, l, q); err == nil {

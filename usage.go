@@ -20,6 +20,9 @@ type UsageQuery struct {
 	Since, Until string
 	// AtLeast is the Position of a packet that the answer must know of.
 	AtLeast string
+	// Limit is the most on a page; 0 leaves it to the server.
+	Limit  int
+	Cursor string
 }
 
 // Usage is what was decided for one agent on one day.
@@ -29,11 +32,13 @@ type Usage struct {
 	Total
 }
 
-// UsageList is usage, the newest day first.
+// UsageList is some usage, the newest day first.
 type UsageList struct {
 	Since string  `json:"since"`
 	Until string  `json:"until"`
 	Usage []Usage `json:"usage"`
+	// NextCursor is empty on the last page.
+	NextCursor string `json:"nextCursor,omitempty"`
 }
 
 // Usage counts decisions per day, agent and outcome: an agent its own, a member
@@ -47,6 +52,7 @@ func (c *Client) Usage(ctx context.Context, q UsageQuery) (UsageList, error) {
 	set(r.query, "since", q.Since)
 	set(r.query, "until", q.Until)
 	set(r.query, "atLeast", q.AtLeast)
+	setPage(r.query, q.Limit, q.Cursor)
 	var list UsageList
 	err := c.call(ctx, r, &list)
 	return list, err

@@ -2,10 +2,13 @@ package handlers
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/projections"
@@ -18,7 +21,7 @@ type DecisionViews interface {
 	// EachDecision calls yield with every decision that matches, newest first.
 	EachDecision(ctx context.Context, f projections.DecisionFilter, yield func(projections.DecisionRow) error) error
 	Totals(ctx context.Context, f projections.DecisionFilter) ([]projections.Total, error)
-	Usage(ctx context.Context, f projections.UsageFilter) ([]projections.Usage, error)
+	Usage(ctx context.Context, f projections.UsageFilter, limit int, after projections.UsageCursor) ([]projections.Usage, projections.UsageCursor, error)
 }
 
 // HistoryViews answers what changed passports.
@@ -217,19 +220,46 @@ func (q *Queries) Totals(ctx context.Context, f projections.DecisionFilter, atLe
 	return totals, nil
 }
 
-// Usage is what was decided per day, agent, outcome and currency, the newest day
-// first.
-func (q *Queries) Usage(ctx context.Context, f projections.UsageFilter, atLeast string) ([]projections.Usage, error) {
+// Usage is a page of what was decided per day, agent, outcome and currency, the
+// newest day first, and the cursor of the next one.
+func (q *Queries) Usage(ctx context.Context, f projections.UsageFilter, limit int, cursor, atLeast string) (page []projections.Usage, next string, err error) {
+	after, err := usageCursorOf(cursor)
+	if err != nil {
+		return nil, "", err
+	}
 	views, ctx, done, err := q.ask(ctx, projections.ProjectionUsage, atLeast)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer done()
-	usage, err := views.Usage(ctx, f)
+	page, more, err := views.Usage(ctx, f, limit, after)
 	if err != nil {
-		return nil, failedQuery(projections.ProjectionUsage, err)
+		return nil, "", failedQuery(projections.ProjectionUsage, err)
 	}
-	return usage, nil
+	return page, usageToken(more), nil
+}
+
+// usageCursorOf reads the cursor of a list of usage.
+func usageCursorOf(cursor string) (after projections.UsageCursor, err error) {
+	if cursor == "" {
+		return after, nil
+	}
+	text, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+	if parts := strings.Split(string(text), " "); err == nil && len(parts) == 4 && utf8.Valid(text) {
+		after.Agent, after.Outcome, after.Currency = domain.AgentID(parts[1]), domain.Outcome(parts[2]), domain.Currency(parts[3])
+		if after.Day, err = time.Parse(time.DateOnly, parts[0]); err == nil && domain.ValidID(parts[1]) {
+			return after, nil
+		}
+	}
+	return after, domain.RejectField(domain.Invalid, "/cursor", "is not a cursor of this list; send the nextCursor of the page before")
+}
+
+// usageToken is a cursor as clients see it, empty when there is no next page.
+func usageToken(c projections.UsageCursor) string {
+	if c == (projections.UsageCursor{}) {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%s %s %s %s", c.Day.UTC().Format(time.DateOnly), c.Agent, c.Outcome, c.Currency))
 }
 
 // Changes is a page of what changed an agent's passport, newest first, and the

@@ -2,10 +2,12 @@ package handlers_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/csv"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -114,11 +116,43 @@ func TestEveryFilterNarrowsAListItsTotalsAndAnExport(t *testing.T) {
 			}
 			o.must(404, "GET", path+"?agentId=agent_ollie", other, "")
 		}
+		o.pagesOfUsage()
 		if text, _ := o.raw("/v1/decisions?format=ndjson", other); text != "" {
 			t.Errorf("got %q exported, want nothing of another agent", text)
 		}
 		o.must(200, "GET", "/v1/decisions/"+denied.body["requestId"].(string), o.key, "")
 	})
+}
+
+// pagesOfUsage reads usage row by row, which is what there is at once.
+func (o *office) pagesOfUsage() {
+	t := o.web.t
+	t.Helper()
+	whole := o.must(200, "GET", "/v1/usage", o.token, "")
+	want, _ := whole.body["usage"].([]any)
+	if _, more := whole.body["nextCursor"]; len(want) < 2 || more {
+		t.Fatalf("got %s, want all there is", whole.text)
+	}
+	var got []any
+	for cursor := ""; ; {
+		page := o.must(200, "GET", "/v1/usage?limit=1&cursor="+cursor, o.token, "")
+		got = append(got, page.body["usage"].([]any)...)
+		if cursor, _ = page.body["nextCursor"].(string); cursor == "" || len(got) > len(want) {
+			break
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v in pages, want %v", got, want)
+	}
+	for _, query := range []string{
+		"limit=0", "limit=501", "cursor=x", "cursor=" + base64.RawURLEncoding.EncodeToString([]byte("2026-10-31 agent_1 allowed")),
+		"cursor=" + base64.RawURLEncoding.EncodeToString([]byte("yesterday agent_1 allowed USD")),
+		"cursor=" + base64.RawURLEncoding.EncodeToString([]byte("2026-10-31 agent* allowed USD")),
+	} {
+		if r := o.do("GET", "/v1/usage?"+query, o.token, ""); r.status != 400 {
+			t.Errorf("%s: got %d %s, want 400", query, r.status, r.text)
+		}
+	}
 }
 
 func TestAQueryWaitsForAPositionButNotForEver(t *testing.T) {

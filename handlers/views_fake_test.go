@@ -1,6 +1,7 @@
 package handlers_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -332,7 +333,7 @@ func (f *fakeViews) Totals(ctx context.Context, q projections.DecisionFilter) (t
 	return totals, err
 }
 
-func (f *fakeViews) Usage(ctx context.Context, q projections.UsageFilter) (usage []projections.Usage, err error) {
+func (f *fakeViews) Usage(ctx context.Context, q projections.UsageFilter, limit int, after projections.UsageCursor) (usage []projections.Usage, next projections.UsageCursor, err error) {
 	err = f.call(ctx, "usage", func() error {
 		view, err := f.answers(projections.ProjectionUsage)
 		if err != nil {
@@ -351,9 +352,31 @@ func (f *fakeViews) Usage(ctx context.Context, q projections.UsageFilter) (usage
 			}
 			usage[i].Count += row.Count
 		}
+		usage, next = pageOfUsage(usage, limit, after)
 		return nil
 	})
-	return usage, err
+	return usage, next, err
+}
+
+// pageOfUsage is a page of a list, and the cursor of the next one.
+func pageOfUsage(list []projections.Usage, limit int, after projections.UsageCursor) (page []projections.Usage, next projections.UsageCursor) {
+	cursor := func(u projections.Usage) projections.UsageCursor {
+		return projections.UsageCursor{Day: u.Day, Agent: u.Agent, Outcome: u.Outcome, Currency: u.Currency}
+	}
+	order := func(a, b projections.UsageCursor) int {
+		return cmp.Or(b.Day.Compare(a.Day), cmp.Compare(a.Agent, b.Agent), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Currency, b.Currency))
+	}
+	slices.SortFunc(list, func(a, b projections.Usage) int { return order(cursor(a), cursor(b)) })
+	for _, u := range list {
+		switch {
+		case after != (projections.UsageCursor{}) && order(cursor(u), after) <= 0:
+		case len(page) == limit:
+			return page, cursor(page[limit-1])
+		default:
+			page = append(page, u)
+		}
+	}
+	return page, next
 }
 
 func (f *fakeViews) Changes(ctx context.Context, account domain.AccountID, agent domain.AgentID, limit int, after projections.Cursor) (rows []projections.ChangeRow, next projections.Cursor, err error) {

@@ -129,6 +129,15 @@ type UsageFilter struct {
 	Since, Until time.Time
 }
 
+// UsageCursor is the last of a page of usage, and the zero value is before the
+// first one.
+type UsageCursor struct {
+	Day      time.Time
+	Agent    domain.AgentID
+	Outcome  domain.Outcome
+	Currency domain.Currency
+}
+
 // ApprovalFilter says which approvals are wanted. Account has to be given.
 type ApprovalFilter struct {
 	Account      domain.AccountID

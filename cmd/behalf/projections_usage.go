@@ -14,26 +14,31 @@ import (
 
 func (s *shell) usage() *cobra.Command {
 	var q behalf.UsageQuery
+	var p paging
 	var outcome string
 	cmd := s.command("usage", "Count decisions per day, agent and outcome", func(ctx context.Context, r *remote, _ []string) error {
 		var err error
 		if q.Outcome, err = outcomeFlag(outcome); err != nil {
 			return err
 		}
-		ctx, cancel := r.once(ctx)
-		defer cancel()
-		list, err := r.Usage(ctx, q)
-		if err != nil {
-			return err
-		}
-		if len(list.Usage) == 0 {
-			r.note("Nothing was decided from %s until before %s.", list.Since, list.Until)
-		}
-		return r.show(func(t *table) {
-			t.row("DAY", "AGENT", "DECISION", "COUNT", "AMOUNT")
-			for _, u := range list.Usage {
-				t.row(u.Day, u.AgentID, string(u.Decision), strconv.FormatInt(u.Count, 10), orDash(money(u.Amount, u.Currency)))
+		return r.pages(&p, func(limit int, cursor string) (int, string, error) {
+			ctx, cancel := r.once(ctx)
+			defer cancel()
+			q.Limit, q.Cursor = limit, cursor
+			list, err := r.Usage(ctx, q)
+			if err != nil {
+				return 0, "", err
 			}
+			if len(list.Usage) == 0 {
+				r.note("Nothing was decided from %s until before %s.", list.Since, list.Until)
+			}
+			q.Since, q.Until = list.Since, list.Until // also if a day ends before the next page
+			return len(list.Usage), list.NextCursor, r.show(func(t *table) {
+				p.head(t, "DAY", "AGENT", "DECISION", "COUNT", "AMOUNT")
+				for _, u := range list.Usage {
+					t.row(u.Day, u.AgentID, string(u.Decision), strconv.FormatInt(u.Count, 10), orDash(money(u.Amount, u.Currency)))
+				}
+			})
 		})
 	})
 	cmd.Long = `Count decisions per day (UTC), agent, outcome and currency, the newest day first. A
@@ -45,6 +50,7 @@ member's token counts the account's, an agent's key its own.`
 	f.StringVar(&q.Since, "since", "", "from which day on, such as 2027-01-31 (default: 30 days before --until)")
 	f.StringVar(&q.Until, "until", "", "up to before which day (default: tomorrow)")
 	f.StringVar(&q.AtLeast, "at-least", "", "position of a packet that has to be counted")
+	p.flags(f)
 	return cmd
 }
 

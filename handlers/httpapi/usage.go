@@ -21,9 +21,9 @@ type usageView struct {
 	totalView `json:",inline"`
 }
 
-// usage sends what was decided per day, agent and outcome.
+// usage sends a page of what was decided per day, agent and outcome.
 func usage(c *call) error {
-	values, err := c.query("agentId", "outcome", "currency", "since", "until", "atLeast")
+	values, err := c.query("agentId", "outcome", "currency", "since", "until", "limit", "cursor", "atLeast")
 	if err != nil {
 		return err
 	}
@@ -40,10 +40,14 @@ func usage(c *call) error {
 	if f.Since, f.Until, err = c.daysOf(values); err != nil {
 		return err
 	}
+	limit, err := limitOf(values)
+	if err != nil {
+		return err
+	}
 	if err := c.Still(c.r.Context(), c.caller); err != nil {
 		return err
 	}
-	list, err := c.Queries.Usage(c.r.Context(), f, values.Get("atLeast"))
+	list, next, err := c.Queries.Usage(c.r.Context(), f, limit, values.Get("cursor"), values.Get("atLeast"))
 	if err != nil {
 		return err
 	}
@@ -51,7 +55,8 @@ func usage(c *call) error {
 		Since string      `json:"since"`
 		Until string      `json:"until"`
 		Usage []usageView `json:"usage"`
-	}{f.Since.Format(time.DateOnly), f.Until.Format(time.DateOnly), []usageView{}}
+		Next  string      `json:"nextCursor,omitempty"`
+	}{f.Since.Format(time.DateOnly), f.Until.Format(time.DateOnly), []usageView{}, next}
 	for _, u := range list {
 		v.Usage = append(v.Usage, usageView{Day: u.Day.UTC().Format(time.DateOnly), AgentID: u.Agent, totalView: viewTotal(u.Total)})
 	}

@@ -251,7 +251,7 @@ func queries(s *sqlviews.Store) map[string]func(context.Context) error {
 		},
 		"decisions one": func(ctx context.Context) error { _, err := s.Decision(ctx, ours, "", "req_1"); return err },
 		"usage": func(ctx context.Context) error {
-			_, err := s.Usage(ctx, projections.UsageFilter{Account: ours})
+			_, _, err := s.Usage(ctx, projections.UsageFilter{Account: ours}, 10, projections.UsageCursor{})
 			return err
 		},
 		"passports changes": func(ctx context.Context) error {

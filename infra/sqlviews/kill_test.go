@@ -162,7 +162,7 @@ func (k *killing) ask(ctx context.Context) {
 		before, err1 := k.total()
 		seqs, err2 := k.decisions()
 		after, err3 := k.total()
-		usage, err4 := k.store.Usage(k.t.Context(), projections.UsageFilter{Account: ours})
+		usage, _, err4 := k.store.Usage(k.t.Context(), projections.UsageFilter{Account: ours}, 10_000, projections.UsageCursor{})
 		most := k.log.begun()
 		if err := errors.Join(err1, err2, err3, err4); err != nil {
 			k.t.Errorf("got error %v, want an answer whoever was killed", err)

@@ -36,10 +36,11 @@ func (s *Store) Decision(ctx context.Context, account domain.AccountID, agent do
 	return s.decision(ctx, account, agent, id)
 }
 
-// Usage is what was decided per agent, day, outcome and currency, the newest day
-// first.
-func (s *Store) Usage(ctx context.Context, f projections.UsageFilter) ([]projections.Usage, error) {
-	return s.usage(ctx, f)
+// Usage is a page of what was decided per agent, day, outcome and currency, the
+// newest day first, then by these, and the cursor of the next one, zero when
+// there is none.
+func (s *Store) Usage(ctx context.Context, f projections.UsageFilter, limit int, after projections.UsageCursor) (list []projections.Usage, next projections.UsageCursor, err error) {
+	return s.usage(ctx, f, limit, after)
 }
 
 // Changes is a page of what changed an account and its agents, newest first: of

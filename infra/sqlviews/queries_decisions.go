@@ -305,7 +305,17 @@ func one[R any](ctx context.Context, s *Store, p projections.Projection, w *wher
 	return found, nil
 }
 
-func (s *Store) usage(ctx context.Context, f projections.UsageFilter) (list []projections.Usage, err error) {
+// afterUsage adds that a row comes after a cursor of a list of usage.
+func (w *where) afterUsage(c projections.UsageCursor) {
+	if c == (projections.UsageCursor{}) {
+		return
+	}
+	n := len(w.args)
+	w.args = append(w.args, c.Day, string(c.Agent), string(c.Outcome), string(c.Currency))
+	w.conditions = append(w.conditions, fmt.Sprintf("(day < $%d OR day = $%[1]d AND (agent, outcome, currency) > ($%d, $%d, $%d))", n+1, n+2, n+3, n+4))
+}
+
+func (s *Store) usage(ctx context.Context, f projections.UsageFilter, limit int, after projections.UsageCursor) (list []projections.Usage, next projections.UsageCursor, err error) {
 	w := whereOf(f.Account)
 	w.is("agent", string(f.Agent))
 	w.is("outcome", string(f.Outcome))
@@ -316,6 +326,7 @@ func (s *Store) usage(ctx context.Context, f projections.UsageFilter) (list []pr
 	if !f.Until.IsZero() {
 		w.add("day < ?", f.Until)
 	}
+	w.afterUsage(after)
 	err = s.query(ctx, projections.ProjectionUsage, func(r reader, v projections.View) error {
 		if list = nil; w.nothing {
 			return nil
@@ -328,10 +339,15 @@ func (s *Store) usage(ctx context.Context, f projections.UsageFilter) (list []pr
 			list = append(list, u)
 			return err
 		}, of(v, "SELECT agent, day, outcome, currency, count, billions, rest FROM usage_v0")+w.String()+
-			" ORDER BY day DESC, agent, outcome, currency", w.args...)
+			" ORDER BY day DESC, agent, outcome, currency LIMIT "+strconv.Itoa(limit+1), w.args...)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read usage: %w", err)
+		return nil, next, fmt.Errorf("read usage: %w", err)
 	}
-	return list, nil
+	if len(list) > limit {
+		list = list[:limit]
+		last := list[limit-1]
+		next = projections.UsageCursor{Day: last.Day, Agent: last.Agent, Outcome: last.Outcome, Currency: last.Currency}
+	}
+	return list, next, nil
 }

@@ -298,9 +298,15 @@ func TestUsageAddsUp(t *testing.T) {
 				rows[k] = append(rows[k], d)
 			}
 		}
-		usage, err := s.Usage(t.Context(), projections.UsageFilter{Account: ours})
-		if err != nil {
-			t.Fatal(err)
+		usage := mustUse(t, s, projections.UsageFilter{Account: ours})
+		if len(usage) < 20 {
+			t.Fatalf("got %d rows, want more", len(usage))
+		}
+		sorted := slices.IsSortedFunc(usage, func(a, b projections.Usage) int {
+			return cmp.Or(b.Day.Compare(a.Day), cmp.Compare(a.Agent, b.Agent), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Currency, b.Currency))
+		})
+		if !sorted {
+			t.Errorf("got %+v, want the newest day first", usage)
 		}
 		got := map[key][]projections.Total{}
 		for _, u := range usage {
@@ -331,9 +337,24 @@ func TestUsageAddsUp(t *testing.T) {
 
 func mustUse(t *testing.T, s *sqlviews.Store, f projections.UsageFilter) []projections.Usage {
 	t.Helper()
-	list, err := s.Usage(t.Context(), f)
-	if err != nil {
-		t.Fatal(err)
+	whole, end, err := s.Usage(t.Context(), f, 100_000, projections.UsageCursor{})
+	if err != nil || end != (projections.UsageCursor{}) {
+		t.Fatalf("got cursor %+v and error %v, want all at once", end, err)
 	}
-	return list
+	for _, limit := range []int{1, 7} {
+		var list []projections.Usage
+		for after := (projections.UsageCursor{}); ; {
+			page, next, err := s.Usage(t.Context(), f, limit, after)
+			if err != nil || len(page) > limit || len(list) > len(whole) {
+				t.Fatalf("got %d rows and error %v, want %d at most", len(page), err, limit)
+			}
+			if list, after = append(list, page...), next; next == (projections.UsageCursor{}) {
+				break
+			}
+		}
+		if !slices.Equal(list, whole) {
+			t.Errorf("in pages of %d: got %+v, want %+v", limit, list, whole)
+		}
+	}
+	return whole
 }

@@ -166,6 +166,9 @@ func TestReplayOverHTTP(t *testing.T) {
 		w.must(403, "POST", "/v1/replays", key, `{}`)
 		w.must(403, "GET", path, key, "")
 		w.must(404, "GET", "/v1/replays/rpl_unknown", b.token, "")
+		if r := w.do("GET", path+"?wait=30s", b.token, ""); r.status != 400 || !strings.Contains(r.text, `"/wait"`) {
+			t.Errorf("got %d %s, want the parameter refused", r.status, r.text)
+		}
 		for body, field := range map[string]string{
 			`{"whatIf":{}}`:                           "/whatIf/agents",
 			`{"mode":"consequences"}`:                 "/mode",

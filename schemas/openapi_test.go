@@ -13,6 +13,7 @@ import (
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/handlers/httpapi"
+	"github.com/behalf-platform/behalf/projections"
 	"github.com/behalf-platform/behalf/schemas/schematest"
 )
 
@@ -108,6 +109,11 @@ func TestOpenAPINamesWhatTheCodeTakesAndGives(t *testing.T) {
 		"Judged":           reflect.TypeFor[handlers.JudgedView](),
 		"Change":           reflect.TypeFor[handlers.ChangeView](),
 		"Projection":       reflect.TypeFor[handlers.ProjectionView](),
+		"PassportAt":       reflect.TypeFor[handlers.PassportAt](),
+		"Replay":           reflect.TypeFor[handlers.ReplayView](),
+		"Checked":          reflect.TypeFor[handlers.CheckedView](),
+		"Difference":       reflect.TypeFor[projections.Difference](),
+		"WhatIfReport":     reflect.TypeFor[projections.WhatIfReport](),
 		"ApprovalSettings": reflect.TypeFor[domain.ApprovalSettings](),
 		"ApprovalTerms":    reflect.TypeFor[domain.ApprovalTerms](),
 	} {

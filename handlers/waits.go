@@ -14,16 +14,16 @@ type waits struct {
 	open map[domain.TokenHash]int
 }
 
-// mostWaits is how many waits one credential can have open on a node: enough to
+// MostWaits is how many waits one credential can have open on a node: enough to
 // wait for each approval an agent can have open by default.
-const mostWaits = 32
+const MostWaits = 32
 
 // enter counts a wait in, and returns what counts it out.
 func (w *waits) enter(credential domain.TokenHash) (leave func(), err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.open[credential] >= mostWaits {
-		return nil, domain.Reject(domain.RateLimited, "this credential waits for %d approvals already; end one wait first", mostWaits)
+	if w.open[credential] >= MostWaits {
+		return nil, domain.Reject(domain.RateLimited, "this credential waits for %d approvals already; end one wait first", MostWaits)
 	}
 	if w.open == nil {
 		w.open = map[domain.TokenHash]int{}

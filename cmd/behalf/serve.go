@@ -334,7 +334,7 @@ func (n *node) serveHTTP(ctx context.Context, listener net.Listener) error {
 func (n *node) serveNATS(ctx context.Context) error {
 	working := context.WithoutCancel(ctx) // requests in flight are finished
 	service, err := natsapi.Start(working, natsapi.Config{
-		Conn: n.broker.conn, Desk: n.desk, Logs: n.logs, Version: semver(version()), MostInFlight: 1024,
+		Conn: n.broker.conn, Desk: n.desk, Logs: n.logs, Version: semver(version()), MostInFlight: 1024, MostWaits: 8192,
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
 )
 
@@ -29,6 +30,9 @@ type Config struct {
 	// is answered as unavailable at once, which beats a place in a queue whose
 	// end its caller won't wait for.
 	MostInFlight int
+	// MostWaits bounds the requests that wait for people, none of which keeps a
+	// worker. One caller has at most [handlers.MostWaits] of them.
+	MostWaits int
 }
 
 // Service answers requests until it is stopped.
@@ -46,12 +50,19 @@ type Service struct {
 	waiting sync.WaitGroup
 
 	mu sync.Mutex
-	// waits and stopped are guarded by mu: how many requests wait, and that no
-	// more may.
+	// All below are guarded by mu: how many requests wait, of all callers and of
+	// each, and that no more may.
 	waits   int
+	waitsOf map[waiter]int
 	stopped bool
 
 	replays replays
+}
+
+// waiter is who waits, whatever their credential is by then.
+type waiter struct {
+	agent  domain.Stream
+	member domain.MemberID
 }
 
 // operation is how one kind of request is answered.
@@ -61,13 +72,14 @@ type operation struct {
 	// reads says that it decides nothing, and takes nothing of what an agent may
 	// verify.
 	reads bool
-	// waits says that it may take until people have answered.
-	waits bool
+	// waits reports whether a request with such a body may take until people have
+	// answered. If it is nil, none does.
+	waits func(body []byte) bool
 }
 
 // Start begins to serve. Requests in flight see ctx, and are waited for by Stop.
 func Start(ctx context.Context, cfg Config) (*Service, error) {
-	s := &Service{Config: cfg, jobs: make(chan func())}
+	s := &Service{Config: cfg, jobs: make(chan func()), waitsOf: map[waiter]int{}}
 	s.stopping, s.stop = context.WithCancel(ctx)
 	service, err := micro.AddService(cfg.Conn, micro.Config{
 		Name: "behalf", Version: cfg.Version,
@@ -88,7 +100,7 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 		"preview":          {answer: preview},
 		"passport":         {answer: passport},
 		"outcome":          {answer: outcome},
-		"approvals.get":    {answer: approval, reads: true, waits: true},
+		"approvals.get":    {answer: approval, reads: true, waits: waits},
 		"approvals.list":   {answer: approvals, reads: true},
 		"approvals.cancel": {answer: cancel},
 		"replay":           {answer: replay, reads: true},
@@ -126,21 +138,14 @@ func (s *Service) work() {
 	}
 }
 
-// take hands a request to a worker, or to a goroutine of its own: the
-// subscription calls it for one request after another.
+// take hands a request to a worker: the subscription calls it for one request
+// after another.
 func (s *Service) take(ctx context.Context, op operation, r micro.Request) {
 	if !answerable(r.Reply()) {
 		return
 	}
-	job := func() { s.answer(ctx, op, r) }
-	if op.waits {
-		if err := s.aside(job); err != nil {
-			s.fail(ctx, r.Reply(), err)
-		}
-		return
-	}
 	select {
-	case s.jobs <- job:
+	case s.jobs <- func() { s.answer(ctx, op, r) }:
 	case <-s.stopping.Done():
 		s.fail(ctx, r.Reply(), errStopping)
 	default:
@@ -155,26 +160,46 @@ var (
 	errBusy     = &handlers.Unavailable{Public: "this node has more requests than it can work on; try again"}
 )
 
-// aside does a job in a goroutine of its own. There may be as many as workers.
+// aside does a job in a goroutine of its own.
 func (s *Service) aside(job func()) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stopped {
+		return errStopping
+	}
+	s.waiting.Go(job)
+	return nil
+}
+
+// wait is aside for a caller who waits for people, if there is a place.
+func (s *Service) wait(c handlers.Caller, job func()) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	who := waiter{c.Agent, c.Member.ID}
 	switch {
 	case s.stopped:
 		return errStopping
-	case s.waits >= s.MostInFlight:
+	case s.waitsOf[who] >= handlers.MostWaits:
+		return domain.Reject(domain.RateLimited, "you wait for %d approvals already; end one wait first", handlers.MostWaits)
+	case s.waits >= s.MostWaits:
 		return errBusy
 	}
 	s.waits++
+	s.waitsOf[who]++
 	s.waiting.Go(func() {
-		defer func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.waits--
-		}()
+		defer s.leave(who)
 		job()
 	})
 	return nil
+}
+
+func (s *Service) leave(who waiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waits--
+	if s.waitsOf[who]--; s.waitsOf[who] == 0 {
+		delete(s.waitsOf, who)
+	}
 }
 
 func (s *Service) answer(ctx context.Context, op operation, r micro.Request) {
@@ -184,10 +209,25 @@ func (s *Service) answer(ctx context.Context, op operation, r micro.Request) {
 		admit = s.Desk.AdmitReader
 	}
 	caller, err := admit(ctx, address, r.Headers().Get("Authorization"))
-	var reply *nats.Msg
-	if err == nil {
-		reply, err = op.answer(ctx, s, caller, r.Data())
+	switch {
+	case err != nil:
+		s.fail(ctx, r.Reply(), err)
+	case op.waits != nil && op.waits(r.Data()):
+		err := s.wait(caller, func() {
+			defer s.recovered(ctx, r)
+			s.reply(ctx, op, caller, r)
+		})
+		if err != nil {
+			s.fail(ctx, r.Reply(), err)
+		}
+	default:
+		s.reply(ctx, op, caller, r)
 	}
+}
+
+// reply answers a caller who was let in.
+func (s *Service) reply(ctx context.Context, op operation, caller handlers.Caller, r micro.Request) {
+	reply, err := op.answer(ctx, s, caller, r.Data())
 	if err != nil {
 		s.fail(ctx, r.Reply(), err)
 		return

@@ -88,7 +88,7 @@ func mustServe(t *testing.T, mostInFlight int) *stand {
 			return minder.Apply(r, err)
 		})
 	})
-	service, err := natsapi.Start(t.Context(), natsapi.Config{Conn: conn, Desk: s.desk, Logs: logs, Version: "0.0.1", MostInFlight: mostInFlight})
+	service, err := natsapi.Start(t.Context(), natsapi.Config{Conn: conn, Desk: s.desk, Logs: logs, Version: "0.0.1", MostInFlight: mostInFlight, MostWaits: mostInFlight})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,6 +302,10 @@ func TestWaitsTakeNoWorker(t *testing.T) {
 		t.Errorf("one above the bound: got %s %s, want UNAVAILABLE", busy.status, busy.Data)
 	}
 	s.must("verify", `{"action":"purchase","amount":1}`, map[string]any{"approvalId": id})
+	s.must("approvals.get", `{"approvalId":"`+id+`"}`, map[string]any{"state": "pending"}) // it waits for nobody
+	if r := s.ask("bhf_sk_wrong", "approvals.get", `{"approvalId":"`+id+`","wait":"20s"}`); r.code != "UNAUTHENTICATED" {
+		t.Errorf("somebody: got %s %s, want UNAUTHENTICATED", r.status, r.Data)
+	}
 	if _, err := s.desk.ReviewFor(t.Context(), s.owner, domain.ApprovalID(id), (*handlers.Writer).Deny, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -324,9 +328,38 @@ func (s *stand) fill(id string) (answered <-chan reply, refused reply) {
 		}
 	}()
 	for refused.code == "" {
-		refused = s.ask(s.key, "approvals.get", `{"approvalId":"`+id+`"}`)
+		refused = s.ask(s.key, "approvals.get", `{"approvalId":"`+id+`","wait":"1s"}`)
 	}
 	return in, refused
+}
+
+// One agent can't take the places of all.
+func TestWaitsOfAnAgentLeaveRoomForOthers(t *testing.T) {
+	t.Parallel()
+	s := mustServe(t, handlers.MostWaits+1)
+	id := s.open(1)
+	wait := `{"approvalId":"` + id + `","wait":"20s"}`
+	answers := make(chan reply, 4*handlers.MostWaits)
+	var asking sync.WaitGroup
+	for range 2 * handlers.MostWaits {
+		asking.Go(func() { answers <- s.ask(s.key, "approvals.get", wait) })
+	}
+	for range handlers.MostWaits { // those who find no place are answered at once
+		if r := <-answers; r.code != "RATE_LIMITED" || r.status != "429" {
+			t.Errorf("got %s %s, want RATE_LIMITED", r.status, r.Data)
+		}
+	}
+	asking.Go(func() { answers <- s.ask(s.token, "approvals.get", wait) })
+	s.must("approvals.get", `{"approvalId":"`+id+`"}`, map[string]any{"state": "pending"})
+	if _, err := s.desk.ReviewFor(t.Context(), s.owner, domain.ApprovalID(id), (*handlers.Writer).Deny, ""); err != nil {
+		t.Fatal(err)
+	}
+	asking.Wait()
+	for range handlers.MostWaits + 1 {
+		if r := <-answers; r.body["state"] != "denied" {
+			t.Errorf("got %s %s, want denied", r.status, r.Data)
+		}
+	}
 }
 
 func TestStopAnswersWhoWaits(t *testing.T) {

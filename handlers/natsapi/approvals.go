@@ -13,11 +13,21 @@ import (
 // mostListed bounds a page, and usualListed is one that names no limit.
 const mostListed, usualListed = 500, 50
 
+// approvalAsked is the body of a request for an approval.
+type approvalAsked struct {
+	ApprovalID domain.ApprovalID `json:"approvalId"`
+	Wait       domain.Duration   `json:"wait"`
+}
+
+// waits reports whether a request for an approval waits. One that can't be read
+// doesn't: it is refused at once.
+func waits(body []byte) bool {
+	var in approvalAsked
+	return handlers.Decode(body, &in) == nil && in.Wait > 0
+}
+
 func approval(ctx context.Context, s *Service, c handlers.Caller, body []byte) (*nats.Msg, error) {
-	var in struct {
-		ApprovalID domain.ApprovalID `json:"approvalId"`
-		Wait       domain.Duration   `json:"wait"`
-	}
+	var in approvalAsked
 	if err := handlers.Decode(body, &in); err != nil {
 		return nil, err
 	}

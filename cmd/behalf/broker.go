@@ -155,7 +155,8 @@ func (b *broker) close() error {
 // credential as everywhere: it is the password, or the token, of their
 // connection. They may ask for the service's operations and read their own
 // inbox, whose prefix is theirs alone, so that nobody reads another's answers,
-// and be woken when a person has answered what they may read.
+// and be woken when a person has answered what they may read. An agent that is
+// disabled is nobody here; over HTTP it is told so.
 func (n *node) authenticate(_, password string) (embedded.Access, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -164,6 +165,9 @@ func (n *node) authenticate(_, password string) (embedded.Access, bool) {
 	}
 	caller, err := n.desk.Identify(ctx, domain.HashToken(password))
 	if err != nil {
+		return embedded.Access{}, false
+	}
+	if caller.IsAgent() && n.passports.Agent(caller.Agent).Status == domain.AgentIsDisabled {
 		return embedded.Access{}, false
 	}
 	id, woken := string(caller.Agent.Agent), natsapi.WakeSubject(caller.Agent)+".>"

@@ -89,6 +89,7 @@ type node struct {
 	minder    *handlers.Minder
 	watcher   *handlers.Watcher // of what queries are answered from
 	alarms    *natsalarm.Alarms
+	rechecks  *rechecks
 	registry  *prometheus.Registry
 }
 
@@ -129,7 +130,7 @@ func serve(ctx context.Context, cfg serveConfig, ownerToken string, out, errs io
 		debug.SetGCPercent(400)
 	}
 
-	n := &node{cfg: cfg, logs: logs}
+	n := &node{cfg: cfg, logs: logs, rechecks: newRechecks()}
 	n.wire() // first, so that the broker can ask it whose a credential is
 	if n.broker, err = connect(cfg, n.authenticate, logs); err != nil {
 		return err
@@ -242,6 +243,7 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 		"keep read models":  n.keepViews,
 		"set alarms":        n.minder.Run,
 		"share limits":      func(ctx context.Context) error { return n.desk.Share(ctx, n.gate.MayDecide, n.logs) },
+		"end connections":   n.endConnections,
 		"listen for alarms": func(ctx context.Context) error { return n.alarms.Run(ctx, n.minder.Ring) },
 	} {
 		reading.Go(func() { stopCallers(unlessDone(readers, part(readers), doing)) })
@@ -278,7 +280,13 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 
 // fold takes in one event of the log.
 func (n *node) fold(r domain.Recorded, err error) error {
-	return cmp.Or(n.passports.Apply(r, err), n.minder.Apply(r, err))
+	if fault := cmp.Or(n.passports.Apply(r, err), n.minder.Apply(r, err)); fault != nil {
+		return fault
+	}
+	if err == nil {
+		n.rechecks.note(&r)
+	}
+	return nil
 }
 
 func loopback(host string) bool {

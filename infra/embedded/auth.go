@@ -2,6 +2,9 @@ package embedded
 
 import (
 	"crypto/subtle"
+	"errors"
+	"fmt"
+	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -22,6 +25,9 @@ type Access struct {
 type gate struct {
 	password string // of this process
 	outside  func(user, password string) (Access, bool)
+	// deciding is held shared while it is decided on a client, and until the
+	// client has its name.
+	deciding sync.RWMutex
 }
 
 // Check decides on a client that connects.
@@ -35,11 +41,9 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 	case g.outside == nil:
 		return false
 	}
-	password := opts.Password
-	if password == "" {
-		password = opts.Token
-	}
-	access, ok := g.outside(opts.Username, password)
+	g.deciding.RLock()
+	defer g.deciding.RUnlock()
+	access, ok := g.knows(opts)
 	if !ok {
 		return false
 	}
@@ -48,6 +52,48 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 		Subscribe: only(access.Subscribe),
 	}})
 	return true
+}
+
+// knows is what a client with these credentials may do now.
+func (g *gate) knows(opts *server.ClientOpts) (Access, bool) {
+	password := opts.Password
+	if password == "" {
+		password = opts.Token
+	}
+	return g.outside(opts.Username, password)
+}
+
+// Recheck asks again about every client from outside that has one of these
+// names, and ends the connections of those that would be refused now, or are
+// somebody else. Call it when what Authenticate says has changed: clients that
+// come meanwhile are judged by what it says then.
+func (s *Server) Recheck(names map[string]bool) error {
+	s.gate.deciding.Lock() // whoever was let in before has a name once this is ours
+	s.gate.deciding.Unlock()
+	if s.gate.outside == nil {
+		return nil
+	}
+	list, err := s.nats.Connz(&server.ConnzOptions{Username: true, Limit: maxConnections})
+	if err != nil {
+		return fmt.Errorf("list the NATS clients: %w", err)
+	}
+	var errs []error
+	for _, c := range list.Conns {
+		if !names[c.AuthorizedUser] || c.AuthorizedUser == internalUser {
+			continue
+		}
+		client := s.nats.GetClient(c.Cid)
+		if client == nil {
+			continue // it has gone by itself
+		}
+		if access, ok := s.gate.knows(client.GetOpts()); ok && access.Name == c.AuthorizedUser {
+			continue
+		}
+		if err := s.nats.DisconnectClientByID(c.Cid); err != nil && s.nats.GetClient(c.Cid) != nil {
+			errs = append(errs, fmt.Errorf("end the connection of %s: %w", c.AuthorizedUser, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // only allows these subjects. To the server an empty list allows everything.

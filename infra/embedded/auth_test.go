@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -139,4 +140,70 @@ func maySubscribe(t *testing.T, nc *nats.Conn, subject string) bool {
 	_, err = sub.NextMsg(time.Millisecond)
 	_ = sub.Unsubscribe() // what was refused is gone already
 	return !errors.Is(err, nats.ErrPermissionViolation)
+}
+
+// Of the clients that have a name, those that would be refused now are ended, and
+// nobody else, however they connected.
+func TestRecheckEndsWhoWouldBeRefused(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	good := map[string]string{"old": "agent", "new": "agent", "token": "reader", "other": "other"} // names by password
+	s := mustListen(t, func(_, password string) (embedded.Access, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		name, ok := good[password]
+		return embedded.Access{Name: name, Subscribe: []string{"_INBOX.>"}}, ok
+	})
+	ours := mustConnect(t, s.Connect)
+	clients, closed := map[string]*nats.Conn{}, make(chan string, 8)
+	for name, auth := range map[string]nats.Option{
+		"old key": nats.UserInfo("whatever", "old"), "new key": nats.UserInfo("", "new"), "token": nats.Token("token"), "another": nats.UserInfo("agent", "other"),
+	} {
+		clients[name] = mustDial(t, s, auth, nats.MaxReconnects(0), nats.ClosedHandler(func(*nats.Conn) { closed <- name }))
+	}
+	mustRecheck := func(names ...string) {
+		t.Helper()
+		all := map[string]bool{}
+		for _, n := range names {
+			all[n] = true
+		}
+		if err := s.Recheck(all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustStay := func(names ...string) {
+		t.Helper()
+		for _, name := range names {
+			if err := clients[name].Flush(); err != nil {
+				t.Errorf("%s: got error %v, want it connected", name, err)
+			}
+		}
+	}
+	mustRecheck("agent", "reader", "other", "nobody") // nothing has changed
+	mustStay("old key", "new key", "token", "another")
+	change := func(password, name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		delete(good, password)
+		if name != "" {
+			good[password] = name
+		}
+	}
+	change("old", "")
+	mustRecheck("reader", "other") // which it isn't
+	mustStay("old key", "new key", "token", "another")
+	mustRecheck("agent")
+	if name := <-closed; name != "old key" {
+		t.Errorf("got %s ended, want the old key", name)
+	}
+	mustStay("new key", "token", "another")
+	change("token", "somebody else")
+	mustRecheck("agent", "reader")
+	if name := <-closed; name != "token" {
+		t.Errorf("got %s ended, want the token", name)
+	}
+	mustStay("new key", "another")
+	if err := ours.Flush(); err != nil {
+		t.Errorf("ours: %v", err)
+	}
 }

@@ -83,6 +83,7 @@ type Server struct {
 	store    string // where the server keeps its data
 	logger   *slog.Logger
 	password string
+	gate     *gate
 	barrier  *barrier // nil unless appends are synced
 	unlock   func() error
 }
@@ -134,11 +135,12 @@ func makeDir(dir string) error {
 
 func start(c Config) (*Server, error) {
 	password := rand.Text()
-	opts, err := options(c, password)
+	gate := &gate{password: password, outside: c.Authenticate}
+	opts, err := options(c, gate)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{store: filepath.Join(c.Dir, server.JetStreamStoreDir), logger: c.Logger, password: password}
+	s := &Server{store: filepath.Join(c.Dir, server.JetStreamStoreDir), logger: c.Logger, password: password, gate: gate}
 	if s.nats, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("configure the NATS server: %w", err)
 	}
@@ -158,10 +160,10 @@ func start(c Config) (*Server, error) {
 	return s, nil
 }
 
-func options(c Config, password string) (*server.Options, error) {
+func options(c Config, gate *gate) (*server.Options, error) {
 	opts := &server.Options{
 		DontListen:                 c.Listen == "",
-		CustomClientAuthentication: &gate{password: password, outside: c.Authenticate},
+		CustomClientAuthentication: gate,
 		MaxConn:                    maxConnections,
 		MaxPayload:                 maxPayload,
 		JetStream:                  true,

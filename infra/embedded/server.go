@@ -20,6 +20,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/behalf-platform/behalf/infra/internal/filelock"
 )
 
 // Durability says what an acknowledged append survives.
@@ -101,7 +103,10 @@ func Start(c Config) (*Server, error) {
 	if err := makeDir(c.Dir); err != nil {
 		return nil, fmt.Errorf("make the data directory %s: %w", c.Dir, err)
 	}
-	unlock, err := lock(filepath.Join(c.Dir, "behalf.lock"))
+	unlock, err := filelock.Lock(filepath.Join(c.Dir, "behalf.lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		err = errInUse
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory %s: %w", c.Dir, err)
 	}

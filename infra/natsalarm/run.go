@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/infra/internal/wait"
 )
 
 const (
@@ -64,21 +65,10 @@ func (a *Alarms) Run(ctx context.Context, ring func(context.Context, domain.Alar
 		if failures > 1 { // once is normal: a consumer was lost, or has a new leader
 			a.logger.LogAttrs(ctx, slog.LevelWarn, "ringing of alarms begins again", slog.Any("error", err))
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := wait.For(ctx, pause); err != nil {
 			return err
 		}
 		pause = min(2*pause, longestPause)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

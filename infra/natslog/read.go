@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/infra/internal/wait"
 )
 
 const (
@@ -116,21 +117,10 @@ func (l *Log) read(ctx context.Context, p *partition, s section, patience int, t
 			l.logger.LogAttrs(ctx, slog.LevelWarn, "reader of the log begins again",
 				slog.Int("partition", int(p.number)), slog.Uint64("from", s.from), slog.Any("error", err))
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := wait.For(ctx, pause); err != nil {
 			return err
 		}
 		pause = min(2*pause, longestPause)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

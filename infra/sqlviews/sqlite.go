@@ -14,6 +14,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/behalf-platform/behalf/infra/internal/filelock"
 	"github.com/behalf-platform/behalf/projections"
 )
 
@@ -90,11 +91,11 @@ func (f *sqliteFile) write(ctx context.Context, do func(writer) error) error {
 // own takes a lock on a file beside the database.
 func (f *sqliteFile) own(ctx context.Context, p projections.Projection) (release func(), lost <-chan struct{}, err error) {
 	for {
-		unlock, err := lock(f.path + "." + string(p) + ".lock")
+		unlock, err := filelock.Lock(f.path + "." + string(p) + ".lock")
 		if err == nil {
 			return func() { _ = unlock() }, make(chan struct{}), nil // to close a file twice is no harm
 		}
-		if !errors.Is(err, errNotOwner) {
+		if !errors.Is(err, filelock.ErrHeld) {
 			return nil, nil, err
 		}
 		select {

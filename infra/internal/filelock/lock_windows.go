@@ -1,4 +1,4 @@
-package sqlviews
+package filelock
 
 import (
 	"errors"
@@ -7,9 +7,10 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lock takes a file that one process at a time can have. The system gives it
-// back when the process ends, however it ends.
-func lock(path string) (unlock func() error, err error) {
+// Lock takes a file that one process at a time can have, and makes it if it is not
+// there. The system gives it back when the process ends, however it ends. It returns
+// [ErrHeld] at once when another has it.
+func Lock(path string) (unlock func() error, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -17,7 +18,7 @@ func lock(path string) (unlock func() error, err error) {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	err = windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
-		err = errNotOwner
+		err = ErrHeld
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

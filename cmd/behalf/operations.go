@@ -25,7 +25,7 @@ func (n *node) routes(api http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := n.gate.IsReady(); err != nil {
+		if err := n.ready(); err != nil {
 			plain(w, http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n")
 			return
 		}
@@ -39,6 +39,20 @@ func (n *node) routes(api http.Handler) http.Handler {
 	}
 	return traced(mux)
 }
+
+// ready says why callers should not be sent here now, or nil.
+func (n *node) ready() error {
+	if err := n.gate.IsReady(); err != nil {
+		return err
+	}
+	if !n.opened.Load() {
+		return errNotOpened
+	}
+	return nil
+}
+
+// errNotOpened is the moment in which the log is known and the first start not over.
+var errNotOpened = errors.New("its first account is not open yet")
 
 func plain(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -55,7 +69,7 @@ func (n *node) registerGauges() {
 	gauge("behalf_fold_lag_seconds", "How old what this node knows of the log is.", func() float64 { return n.gate.Lag().Seconds() })
 	gauge("behalf_clock_skew_seconds", "How far this node's clock is ahead of the log's.", func() float64 { return n.gate.Skew().Seconds() })
 	gauge("behalf_ready", "1 when this node is ready for callers.", func() float64 {
-		if n.gate.IsReady() != nil {
+		if n.ready() != nil {
 			return 0
 		}
 		return 1

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -91,6 +92,8 @@ type node struct {
 	alarms    *natsalarm.Alarms
 	rechecks  *rechecks
 	registry  *prometheus.Registry
+	// opened says that there is an account, and an owner to come with a token.
+	opened atomic.Bool
 }
 
 // serve runs a node until ctx ends.

@@ -26,6 +26,7 @@ func (n *node) welcome(ctx context.Context, addr net.Addr, ownerToken string, ou
 	if err != nil {
 		return err
 	}
+	n.opened.Store(true)
 	url := "http://" + addr.String()
 	w := &words{out: out}
 	w.line("Behalf %s on %s, log %s", version(), url, n.where())

@@ -68,12 +68,10 @@ func (g *gate) knows(opts *server.ClientOpts) (Access, bool) {
 // somebody else. Call it when what Authenticate says has changed: clients that
 // come meanwhile are judged by what it says then.
 func (s *Server) Recheck(names map[string]bool) error {
-	s.gate.deciding.Lock() // whoever was let in before has a name once this is ours
-	s.gate.deciding.Unlock()
 	if s.gate.outside == nil {
 		return nil
 	}
-	list, err := s.nats.Connz(&server.ConnzOptions{Username: true, Limit: maxConnections})
+	list, err := s.clients()
 	if err != nil {
 		return fmt.Errorf("list the NATS clients: %w", err)
 	}
@@ -94,6 +92,13 @@ func (s *Server) Recheck(names map[string]bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// clients lists who was let in. Each has its name.
+func (s *Server) clients() (*server.Connz, error) {
+	s.gate.deciding.Lock() // nobody is just being let in
+	defer s.gate.deciding.Unlock()
+	return s.nats.Connz(&server.ConnzOptions{Username: true, Limit: maxConnections})
 }
 
 // only allows these subjects. To the server an empty list allows everything.

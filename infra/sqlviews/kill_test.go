@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func TestProjectorProcess(t *testing.T) {
 	}
 	p := &handlers.Projector{
 		Log: log, Store: mustOpen(t, os.Getenv(projectorURL)), Logs: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Linger: time.Millisecond, MostEvents: 60, Every: 20 * time.Millisecond, // many batches, so that there is much to kill
+		Linger: time.Millisecond, MostEvents: 40, Every: 20 * time.Millisecond, // many batches, so that there is much to kill
 	}
 	if err := p.Run(t.Context()); err != nil {
 		t.Fatal(err)
@@ -54,7 +55,9 @@ func TestProjectorProcess(t *testing.T) {
 
 // kills is how often the projector is killed on each kind of store. In the
 // first ones there is one view; later another is always made beside it.
-const kills, killsAlone = 20, 6
+// For each so many events are recorded, so that a slow machine isn't left with
+// more to do than a fast one.
+const kills, killsAlone, eventsEach = 20, 6, 120
 
 func TestAKilledProjectorLeavesTheRowsOfACleanOne(t *testing.T) {
 	t.Parallel()
@@ -63,7 +66,7 @@ func TestAKilledProjectorLeavesTheRowsOfACleanOne(t *testing.T) {
 			t.Parallel()
 			url := mustURL(t, kind)
 			k := &killing{t: t, log: mustLog(t, newHistory(31)), store: mustOpen(t, url), url: url}
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			k.run(ctx)
 			k.compare()
@@ -84,6 +87,7 @@ func (k *killing) run(ctx context.Context) {
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer stop()
+	k.wanted.Store(2 * eventsEach)
 	parts.Go(func() { k.record(asking) })
 	k.spawn()
 	k.until(ctx, "there are rows", func() bool { return len(k.status(ctx)) == len(projections.Projections()) })
@@ -104,7 +108,9 @@ type killing struct {
 	store *sqlviews.Store
 	url   string
 
-	child          *exec.Cmd
+	child *exec.Cmd
+	// wanted is how many events are to be recorded by now.
+	wanted         atomic.Int64
 	midway, making int
 	views, asked   int
 }
@@ -141,9 +147,11 @@ func (k *killing) record(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		if err := k.log.grow(context.WithoutCancel(ctx), 8); err != nil {
-			k.t.Error(err)
-			return
+		if int64(len(k.log.history.events)) < k.wanted.Load() {
+			if err := k.log.grow(context.WithoutCancel(ctx), 8); err != nil {
+				k.t.Error(err)
+				return
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -155,7 +163,7 @@ func (k *killing) record(ctx context.Context) {
 // ask reads all the time. Whatever it is answered by has to be what the log
 // held once: all decisions up to one, and each once.
 func (k *killing) ask(ctx context.Context) {
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	least, used := 0, int64(0)
 	for ; ctx.Err() == nil; k.asked++ {
@@ -224,6 +232,7 @@ func (k *killing) kill(ctx context.Context, rebuild bool) {
 		}
 	}
 	was := k.reached(ctx)
+	k.wanted.Add(eventsEach)
 	k.until(ctx, "the projector goes on", func() bool { return k.reached(ctx) != was })
 	select {
 	case <-time.After(rand.N(80 * time.Millisecond)):

@@ -163,7 +163,7 @@ func (k *killing) record(ctx context.Context) {
 // ask reads all the time. Whatever it is answered by has to be what the log
 // held once: all decisions up to one, and each once.
 func (k *killing) ask(ctx context.Context) {
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	least, used := 0, int64(0)
 	for ; ctx.Err() == nil; k.asked++ {
@@ -235,7 +235,7 @@ func (k *killing) kill(ctx context.Context, rebuild bool) {
 	k.wanted.Add(eventsEach)
 	k.until(ctx, "the projector goes on", func() bool { return k.reached(ctx) != was })
 	select {
-	case <-time.After(rand.N(80 * time.Millisecond)):
+	case <-time.After(rand.N(50 * time.Millisecond)):
 	case <-ctx.Done():
 	}
 	k.end()

@@ -70,7 +70,9 @@ type Account struct {
 	// unless they name one.
 	TimeZone  string           `json:"timeZone"`
 	Approvals ApprovalSettings `json:"approvals"`
-	Version   uint64           `json:"version"`
+	// DecisionRetention is how long decisions are kept, 0 for ever.
+	DecisionRetention Duration `json:"decisionRetention,omitzero"`
+	Version           uint64   `json:"version"`
 }
 
 // Settings are what can be changed of an account. What is empty stays.
@@ -80,6 +82,8 @@ type Settings struct {
 	TimeZone        string `json:"timeZone,omitempty"`
 	// Approvals changes only what it names. Its SelfApproval is for an owner.
 	Approvals ApprovalChanges `json:"approvals,omitzero"`
+	// DecisionRetention is in whole hours, a day or more, or 0 for ever.
+	DecisionRetention *Duration `json:"decisionRetention,omitzero"`
 }
 
 // Account reads the account's settings.

@@ -59,6 +59,8 @@ type Account struct {
 	// unless they name one; UTC if it is empty.
 	TimeZone  string
 	Approvals ApprovalSettings
+	// Retention is for how long decisions are kept, and was.
+	Retention Retention
 	// Members holds the removed ones too, for the audit trail. It is never
 	// written to after the Account is handed out.
 	Members map[MemberID]Member
@@ -106,6 +108,7 @@ func (a Account) Evolve(r Recorded) Account {
 		if e.Approvals != nil {
 			a.Approvals = *e.Approvals
 		}
+		a.Retention = a.Retention.change(r.At, e.DecisionRetention)
 	case MemberAdded:
 		return a.with(Member{ID: e.MemberID, Name: e.Name, Role: e.Role, Token: e.Token})
 	case MemberRoleChanged:
@@ -168,6 +171,8 @@ type ChangeSettings struct {
 	Currency  *Currency
 	TimeZone  *string
 	Approvals ChangeApprovals
+	// DecisionRetention is 0 for ever.
+	DecisionRetention *Duration
 }
 
 // ChangeApprovals changes what is not nil of an account's approval settings.
@@ -200,7 +205,7 @@ func set[T any](into, from *T) {
 
 // Change decides on a ChangeSettings.
 func (a Account) Change(cmd ChangeSettings) ([]Event, error) {
-	next := AccountSettingsChanged{Name: a.Name, Currency: a.Currency, TimeZone: a.TimeZone}
+	next := AccountSettingsChanged{Name: a.Name, Currency: a.Currency, TimeZone: a.TimeZone, DecisionRetention: a.Retention.Now()}
 	if cmd.Name != nil {
 		if err := checkText("/name", *cmd.Name, 1, 128); err != nil {
 			return nil, err
@@ -219,6 +224,10 @@ func (a Account) Change(cmd ChangeSettings) ([]Event, error) {
 		}
 		next.TimeZone = *cmd.TimeZone
 	}
+	set(&next.DecisionRetention, cmd.DecisionRetention)
+	if err := checkRetention(next.DecisionRetention); err != nil {
+		return nil, err
+	}
 	approvals := cmd.Approvals.of(a.Approvals)
 	if err := approvals.check(); err != nil {
 		return nil, err
@@ -226,7 +235,8 @@ func (a Account) Change(cmd ChangeSettings) ([]Event, error) {
 	if approvals.SelfApproval != a.Approvals.SelfApproval && cmd.By.Role != RoleOwner {
 		return nil, RejectField(Forbidden, "/approvals/selfApproval", "only an owner decides whether people may approve their own agents")
 	}
-	if next.Name == a.Name && next.Currency == a.Currency && next.TimeZone == a.TimeZone && approvals == a.Approvals {
+	if next.Name == a.Name && next.Currency == a.Currency && next.TimeZone == a.TimeZone && approvals == a.Approvals &&
+		next.DecisionRetention == a.Retention.Now() {
 		return nil, nil
 	}
 	if approvals != DefaultApprovals() {

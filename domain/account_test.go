@@ -174,6 +174,7 @@ func TestAccountSettings(t *testing.T) {
 	d := func(d time.Duration) *Duration { return ptr(Duration(d)) }
 	yes, no := ptr(true), ptr(false)
 	self := with(func(s *ApprovalSettings) { s.SelfApproval = true })
+	month := AccountSettingsChanged{Name: "Home", Currency: "USD", DecisionRetention: Duration(720 * time.Hour)}
 	berlin := AccountSettingsChanged{Name: "Home", Currency: "USD", TimeZone: "Europe/Berlin"}
 
 	for _, tt := range []struct {
@@ -206,6 +207,14 @@ func TestAccountSettings(t *testing.T) {
 		{name: "another name keeps them", given: []Event{self}, when: ChangeSettings{By: admin, Name: ptr("Away")}, then: []Event{AccountSettingsChanged{Name: "Away", Currency: "USD", Approvals: self.Approvals}}},
 		{name: "an admin allows self-approval", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{SelfApproval: yes}}, code: Forbidden, field: "/approvals/selfApproval"},
 		{name: "an owner allows self-approval", when: ChangeSettings{By: owner, Approvals: ChangeApprovals{SelfApproval: yes}}, then: []Event{self}},
+
+		{name: "how long to keep decisions", when: ChangeSettings{By: admin, DecisionRetention: d(720 * time.Hour)}, then: []Event{month}},
+		{name: "to keep them as long as it is", given: []Event{month}, when: ChangeSettings{By: admin, DecisionRetention: d(720 * time.Hour)}},
+		{name: "to keep them for ever again", given: []Event{month}, when: ChangeSettings{By: admin, DecisionRetention: d(0)}, then: []Event{AccountSettingsChanged{Name: "Home", Currency: "USD"}}},
+		{name: "another name keeps how long they are kept", given: []Event{month}, when: ChangeSettings{By: admin, Name: ptr("Home"), Currency: ptr(Currency("EUR"))}, then: []Event{AccountSettingsChanged{Name: "Home", Currency: "EUR", DecisionRetention: month.DecisionRetention}}},
+		{name: "to keep them for less than a day", when: ChangeSettings{By: admin, DecisionRetention: d(23 * time.Hour)}, code: Invalid, field: "/decisionRetention"},
+		{name: "to keep them for more than ten years", when: ChangeSettings{By: admin, DecisionRetention: d(87601 * time.Hour)}, code: Invalid, field: "/decisionRetention"},
+		{name: "to keep them for a part of an hour", when: ChangeSettings{By: admin, DecisionRetention: d(24*time.Hour + time.Second)}, code: Invalid, field: "/decisionRetention"},
 
 		{name: "not to wait at all", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{PendingFor: d(0)}}, code: Invalid, field: "/approvals/pendingFor"},
 		{name: "a yes that can't be used", when: ChangeSettings{By: admin, Approvals: ChangeApprovals{ValidFor: d(0)}}, code: Invalid, field: "/approvals/validFor"},

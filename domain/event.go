@@ -77,6 +77,9 @@ type (
 		Currency  Currency          `json:"currency"`
 		TimeZone  string            `json:"timeZone,omitempty"`
 		Approvals *ApprovalSettings `json:"approvals,omitzero"`
+		// DecisionRetention is how long decisions are kept that nothing depends on,
+		// 0 for ever.
+		DecisionRetention Duration `json:"decisionRetention,omitzero"`
 	}
 	// MemberAdded lets a person or a tool of theirs act for the account.
 	MemberAdded struct {
@@ -328,6 +331,10 @@ type Record struct {
 	// Cause is the id of the request or event that led to this one, or empty.
 	Cause string
 	Event Event
+	// Keep is how long the log has to keep the record, 0 for ever. Only a decision
+	// that moves nothing may be let go. It is the log's to remember, beside the
+	// stored form.
+	Keep time.Duration
 }
 
 // Stream is where the record's state lives, and so the subject that guards it.

@@ -73,7 +73,9 @@ type (
 		// TimeZone is the one whose calendar limits count in that name none.
 		TimeZone  string                  `json:"timeZone"`
 		Approvals domain.ApprovalSettings `json:"approvals"`
-		Version   uint64                  `json:"version"`
+		// DecisionRetention is how long decisions are kept. Left out, it is for ever.
+		DecisionRetention domain.Duration `json:"decisionRetention,omitzero"`
+		Version           uint64          `json:"version"`
 	}
 	// AgentLimitsView is what limits all permissions of an agent together.
 	AgentLimitsView struct {
@@ -196,7 +198,8 @@ func ViewMember(m domain.Member, token string) MemberView {
 // ViewAccount shows an account.
 func ViewAccount(a *domain.Account) AccountView {
 	return AccountView{
-		AccountID: a.ID, Name: a.Name, DefaultCurrency: a.Currency, TimeZone: a.Zone(), Approvals: a.Approvals, Version: a.Version,
+		AccountID: a.ID, Name: a.Name, DefaultCurrency: a.Currency, TimeZone: a.Zone(), Approvals: a.Approvals,
+		DecisionRetention: a.Retention.Now(), Version: a.Version,
 	}
 }
 

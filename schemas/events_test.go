@@ -332,7 +332,7 @@ func accepted(e domain.Event) (domain.Event, error) {
 	case domain.AccountSettingsChanged:
 		s := e.Approvals
 		return only(account.Change(domain.ChangeSettings{
-			By: domain.Member{Role: domain.RoleOwner}, Name: &e.Name, TimeZone: &e.TimeZone,
+			By: domain.Member{Role: domain.RoleOwner}, Name: &e.Name, TimeZone: &e.TimeZone, DecisionRetention: &e.DecisionRetention,
 			Approvals: domain.ChangeApprovals{
 				PendingFor: &s.PendingFor, ValidFor: &s.ValidFor, DenialFor: &s.DenialFor, RemindEvery: &s.RemindEvery,
 				MostPending: &s.MostPending, SelfApproval: &s.SelfApproval, ShareComments: &s.ShareComments,
@@ -410,6 +410,13 @@ func TestTheSchemasBoundWhatTheCodeBounds(t *testing.T) {
 			setting(i, strconv.Quote(d))
 		}
 		both[try(fmt.Sprintf(terms, `"requiresApproval":true,"approval":{"denialFor":`+strconv.Quote(d)+`}`))]++
+	}
+	for _, d := range []string{
+		"24h", "25h", "720h", "999h", "1000h", "79999h", "80000h", "86999h", "87000h", "87599h", "87600h", "87601h", "88000h", "100000h", "23h", "1h",
+		"0s", "0", "", "24h30m", "24h0m", "1440m", "024h", "30d", "-24h", "24h ", "24H", "24", "24.5h",
+	} {
+		both[try(`{"id":"evt_01K8M3Z5V1A3C5E7G9J1M3P5R7","kind":"account.settings_changed.v1",`+envelope+
+			`,"data":{"name":"Behalf","currency":"USD","timeZone":"UTC","approvals":{"pendingFor":"24h","validFor":"30m","denialFor":"1h","remindEvery":"4h","mostPending":7,"selfApproval":true,"shareComments":true},"decisionRetention":`+strconv.Quote(d)+`}}`)]++
 	}
 	for _, n := range []string{"-1", "0", "1", "1000", "1001", "1.5", `"1"`} {
 		setting(5, n)

@@ -46,6 +46,7 @@ func (s *shell) setAccount() *cobra.Command {
 	cmd.Flags().StringVar(&change.Name, "name", "", "name of the account")
 	cmd.Flags().StringVar(&change.DefaultCurrency, "default-currency", "", "currency of amounts that name none, such as USD")
 	cmd.Flags().StringVar(&change.TimeZone, "time-zone", "", "zone whose calendar budgets and rates count in, such as Europe/Berlin or UTC; those that are set keep theirs")
+	cmd.Flags().Var(span{&change.DecisionRetention}, "decision-retention", "how long decisions are kept, such as 90d, at least 1d; 0s for ever; those made before keep their time in the log")
 	approvals.flags(cmd.Flags())
 	return cmd
 }
@@ -96,7 +97,15 @@ func showAccount(t *table, a behalf.Account) {
 		t.field("Self-approval", yesNo(p.SelfApproval))
 		t.field("Share comments", yesNo(p.ShareComments))
 	}
+	t.field("Decisions kept", retentionText(a.DecisionRetention))
 	t.field("Version", number(a.Version))
+}
+
+func retentionText(d behalf.Duration) string {
+	if d == 0 {
+		return "for ever"
+	}
+	return d.String()
 }
 
 func remindText(d behalf.Duration) string {

@@ -29,12 +29,15 @@ func changeAccount(c *call) error {
 		DefaultCurrency *domain.Currency       `json:"defaultCurrency"`
 		TimeZone        *string                `json:"timeZone"`
 		Approvals       domain.ChangeApprovals `json:"approvals"`
+		// 0s is for ever.
+		DecisionRetention *domain.Duration `json:"decisionRetention"`
 	}
 	if err := handlers.DecodeGrant(c.body, &in); err != nil {
 		return err
 	}
 	a, err := c.ChangeSettings(c.r.Context(), by, domain.ChangeSettings{
 		Name: in.Name, Currency: in.DefaultCurrency, TimeZone: in.TimeZone, Approvals: in.Approvals,
+		DecisionRetention: in.DecisionRetention,
 	})
 	if err != nil {
 		return err

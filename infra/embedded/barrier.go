@@ -27,10 +27,15 @@ import (
 //
 //   - A stream of one replica is written to its file, by write(2), before it is
 //     acknowledged. Replicated streams and PersistMode async are not.
-//   - The file is <stream>/msgs/<n>.blk and only grows: nothing is ever deleted
-//     from a stream that is synced. A block is complete when
-//     the server makes the next one, n+1. Streams aren't compressed, which would
-//     rewrite complete blocks.
+//   - The file is <stream>/msgs/<n>.blk and only grows while it is the newest one.
+//     A block is complete when the server makes the next one. Streams aren't
+//     compressed, which would rewrite complete blocks.
+//   - A message that expires is marked as such in the newest block. What is lost of
+//     that, expires again. A block without messages is removed; the newest one only
+//     after another was made, which says how far the stream had come. A complete
+//     block of which half has expired is written anew beside, renamed, and synced
+//     within the second (see flushInterval): on a file system that may write the
+//     name before the content, a power cut in that second takes the block.
 //   - The blocks with meta.inf and meta.sum are enough to recover a stream.
 //
 // Where it finds something else it fails, and never succeeds again: neither

@@ -18,6 +18,9 @@ type tail struct {
 	block *os.File       // the newest block, or nil while there is none
 	index int            // its number
 	size  int64          // what is known to be on disk of it
+	// looked is when the directory of the blocks had last changed when it was last
+	// listed.
+	looked time.Time
 }
 
 func (t *tail) close() {
@@ -84,10 +87,10 @@ func (t *tail) find(fsync func(*os.File) error) error {
 			return err
 		}
 		there, err := os.Stat(t.block.Name())
-		if err != nil {
+		if err != nil && !t.left(err) {
 			return err
 		}
-		if os.SameFile(open, there) {
+		if err == nil && os.SameFile(open, there) {
 			return nil
 		}
 		t.close()
@@ -106,6 +109,16 @@ func (t *tail) find(fsync func(*os.File) error) error {
 		syncTree(t.dir, time.Time{}, fsync),
 		syncUp(filepath.Dir(t.dir), storeDepth, fsync),
 	)
+}
+
+// left reports whether the block is not there because the server removed it: all
+// its messages have expired, and it goes on in a newer one, which it makes before.
+func (t *tail) left(err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	newest, err := t.newest()
+	return err == nil && newest > t.index
 }
 
 // storeDepth is how many directories, from the one of the streams upwards, are
@@ -150,6 +163,9 @@ func (t *tail) advance(fsync func(*os.File) error) error {
 		complete := *t
 		err := t.open(t.index + 1)
 		if errors.Is(err, fs.ErrNotExist) {
+			if skipped, err := t.skip(fsync); skipped || err != nil {
+				return err
+			}
 			if moved {
 				return syncPath(filepath.Join(t.dir, "msgs"), fsync)
 			}
@@ -164,6 +180,29 @@ func (t *tail) advance(fsync func(*os.File) error) error {
 			return err
 		}
 	}
+}
+
+// skip moves on to the newest block where the one that comes next is not there
+// any more: it was made and removed again, because its messages expired. That
+// takes longer than a directory's time of change is exact to.
+func (t *tail) skip(fsync func(*os.File) error) (skipped bool, err error) {
+	info, err := os.Stat(filepath.Join(t.dir, "msgs"))
+	if err != nil || info.ModTime().Equal(t.looked) {
+		return false, err
+	}
+	newest, err := t.newest()
+	if err != nil {
+		return false, err
+	}
+	t.looked = info.ModTime()
+	if newest <= t.index {
+		return false, nil
+	}
+	t.close()
+	if err := t.open(newest); err != nil {
+		return false, err
+	}
+	return true, syncTree(t.dir, time.Time{}, fsync)
 }
 
 // syncBlock syncs the open block if it has grown.

@@ -115,6 +115,9 @@ var cases = []testCase{
 	{name: "a log is the same after a restart", run: sameAfterRestart, unsure: true, restarts: true},
 	{name: "a name is known after a restart", run: nameAfterRestart, restarts: true},
 	{name: "records that were appended together are after a restart", run: togetherAfterRestart, restarts: true},
+	{name: "decisions go when their time is over, and nothing else", run: decisionsGo},
+	{name: "what has gone is gone after a restart", run: goneStaysGone, restarts: true},
+	{name: "a name outlives its decision", run: nameOutlives},
 	{name: "two nodes append records together", run: twoNodesSpend, unsure: true, joins: true},
 	{name: "two nodes write one chain", run: twoNodes, unsure: true, joins: true},
 	{name: "two nodes find the same log", run: sameForBoth, joins: true},
@@ -162,7 +165,7 @@ func (b *bench) event(s domain.Stream) domain.Record {
 		r.Agent = agent.Agent // which spent
 		r.Event = domain.BudgetCharged{RequestID: domain.RequestID("req_" + string(r.ID)), Amount: "1.00", Currency: "USD"}
 	case s.Agent == "":
-		r.Event = domain.AccountSettingsChanged{Name: "name of " + string(r.ID), Currency: "USD"}
+		r.Event = domain.AccountSettingsChanged{Name: "name of " + string(r.ID), Currency: "USD", DecisionRetention: domain.LeastRetention}
 	default:
 		r.Event = domain.AgentDisabled{Reason: "because of <" + string(r.ID) + ">"}
 	}

@@ -142,6 +142,9 @@ func entriesOf(records []domain.Guarded) ([]entry, error) {
 		if e.raw, err = r.Append(nil); err != nil {
 			return nil, err
 		}
+		if e.class == decision {
+			e.keep = r.Keep
+		}
 		entries[i] = e
 	}
 	return entries, nil
@@ -212,7 +215,7 @@ func (l *Log) Read(ctx context.Context, at domain.Position) (domain.Recorded, er
 		return domain.Recorded{}, err
 	}
 	p, err := l.partition(at.Partition)
-	if err != nil || at.Epoch != l.data.config.Epoch || at.Seq == 0 || at.Seq > p.head() {
+	if err != nil || at.Epoch != l.data.config.Epoch || !p.there(at.Seq, l.data.now()) {
 		return domain.Recorded{}, domain.ErrNotRecorded
 	}
 	return p.read(at.Seq)
@@ -236,7 +239,7 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 		if err != nil {
 			return err
 		}
-		if !matches(q, e) {
+		if !matches(q, e) || e.goneAt(l.data.now()) {
 			continue
 		}
 		r, err := p.decode(seq, e)
@@ -295,7 +298,7 @@ func (l *Log) SeqAt(ctx context.Context, partition uint16, t time.Time) (uint64,
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	return p.since(t), nil
+	return p.since(t, l.data.now()), nil
 }
 
 // Partitions is the number of partitions.

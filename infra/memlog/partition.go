@@ -26,9 +26,15 @@ type entry struct {
 	last   uint64
 	at     time.Time
 	raw    []byte
+	// keep is how long it stays, 0 for ever.
+	keep time.Duration
 }
 
-// partition is one sequence of entries. Entries are only ever added.
+// goneAt reports whether its time is over.
+func (e *entry) goneAt(now time.Time) bool { return e.keep > 0 && !now.Before(e.at.Add(e.keep)) }
+
+// partition is one sequence of entries. Entries are only ever added; those whose
+// time is over are not shown.
 type partition struct {
 	index uint16
 	epoch uint32
@@ -168,14 +174,22 @@ func (p *partition) decode(seq uint64, e entry) (domain.Recorded, error) {
 	if err != nil {
 		return domain.Recorded{}, &domain.Unreadable{Stream: e.stream, Position: p.position(seq), Err: err}
 	}
+	r.Keep = e.keep
 	return domain.Recorded{Record: r, Position: p.position(seq), Last: e.last, LoggedAt: e.at}, nil
 }
 
-// since is a search from the oldest on: the clock can be set back.
-func (p *partition) since(t time.Time) uint64 {
+// there reports whether a sequence has an entry that has not gone.
+func (p *partition) there(seq uint64, now time.Time) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	i := slices.IndexFunc(p.entries, func(e entry) bool { return !e.at.Before(t) })
+	return seq > 0 && seq <= uint64(len(p.entries)) && !p.entries[seq-1].goneAt(now)
+}
+
+// since is a search from the oldest on: the clock can be set back.
+func (p *partition) since(t, now time.Time) uint64 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	i := slices.IndexFunc(p.entries, func(e entry) bool { return !e.at.Before(t) && !e.goneAt(now) })
 	if i < 0 {
 		i = len(p.entries)
 	}

@@ -23,6 +23,7 @@ const (
 	headerLast  = jetstream.ExpectedLastSubjSeqHeader
 	headerGuard = jetstream.ExpectedLastSubjSeqSubjHeader
 	headerName  = jetstream.MsgIDHeader
+	headerKeep  = jetstream.MsgTTLHeader
 )
 
 // duplicateInFlight is the server's code for a name whose first append it has
@@ -58,11 +59,12 @@ func (l *Log) Append(ctx context.Context, last uint64, r domain.Record, dedupe s
 }
 
 // placed is what an append needs besides the record: where it goes, what guards
-// it at which sequence, and what it is called.
+// it at which sequence, what it is called, and how long it stays.
 type placed struct {
 	guard, subject, id string
 	last               uint64
 	name               string // or empty
+	keep               string // in seconds, or empty for ever
 }
 
 func (s subjects) place(r domain.Record, last uint64, name string) (placed, error) {
@@ -85,8 +87,17 @@ func (s subjects) place(r domain.Record, last uint64, name string) (placed, erro
 	}
 	if !d.Moves() {
 		at.subject, err = s.decision(of)
+		at.keep = keepText(r.Keep)
 	}
 	return at, err
+}
+
+// keepText is how the server is told how long to keep a message, in seconds.
+func keepText(keep time.Duration) string {
+	if keep <= 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64((keep+time.Second-1)/time.Second), 10)
 }
 
 func (l *Log) append(ctx context.Context, p *partition, r domain.Record, at placed) (domain.Receipt, error) {
@@ -144,7 +155,7 @@ func (l *Log) publish(ctx context.Context, p *partition, r domain.Record, at pla
 // in one array.
 type message struct {
 	nats.Msg
-	values [5]string
+	values [6]string
 }
 
 var messages = sync.Pool{New: func() any { return newMessage() }}
@@ -160,14 +171,20 @@ func newMessage() *message {
 
 func (m *message) write(r domain.Record, at placed) (err error) {
 	m.Subject = at.subject
-	m.values = [...]string{string(r.Event.Kind()), at.id, strconv.FormatUint(at.last, 10), at.guard, at.name}
-	if at.name == "" {
-		delete(m.Header, headerName)
-	} else {
-		m.Header[headerName] = m.values[4:]
-	}
+	m.values = [...]string{string(r.Event.Kind()), at.id, strconv.FormatUint(at.last, 10), at.guard, at.name, at.keep}
+	m.optional(headerName, 4)
+	m.optional(headerKeep, 5)
 	m.Data, err = r.Append(m.Data[:0])
 	return err
+}
+
+// optional has the header say a value if there is one.
+func (m *message) optional(key string, i int) {
+	if m.values[i] == "" {
+		delete(m.Header, key)
+	} else {
+		m.Header[key] = m.values[i : i+1]
+	}
 }
 
 // ack is how the server answers an append. Batch and Count are of a batch, whose

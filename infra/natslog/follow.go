@@ -56,7 +56,8 @@ func (l *Log) Follow(ctx context.Context, partition uint16, after uint64, apply 
 	return context.Cause(ctx)
 }
 
-// catchUp reads a section for all followers at once, up to the head.
+// catchUp reads a section for all followers at once, up to the head. If what lies
+// there has gone, it goes on until the next message, which is as good.
 func (l *Log) catchUp(ctx context.Context, p *partition, all []*follower, s section, head uint64, apply func(domain.Recorded, error) error) error {
 	err := l.read(ctx, p, s, 0, func(it item) error {
 		if it.kept {

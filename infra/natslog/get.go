@@ -209,7 +209,20 @@ func (p *partition) decode(subject string, h nats.Header, data []byte, seq uint6
 	if err != nil {
 		return unreadable(err)
 	}
+	if keep := h.Get(headerKeep); keep != "" {
+		if r.Keep, err = keptFor(keep); err != nil || moves {
+			return unreadable(fmt.Errorf("header %s: %q on a %s", headerKeep, keep, r.Event.Kind()))
+		}
+	}
 	return domain.Recorded{Record: r, Position: p.position(seq), Last: last, LoggedAt: at.UTC()}, nil
+}
+
+func keptFor(text string) (time.Duration, error) {
+	seconds, err := strconv.ParseInt(text, 10, 32)
+	if err == nil && seconds <= 0 {
+		err = strconv.ErrRange
+	}
+	return time.Duration(seconds) * time.Second, err
 }
 
 // lastOf is the sequence a message was appended on.

@@ -126,6 +126,13 @@ func (o *opener) open(ctx context.Context) (*Log, error) {
 	if replicas > 1 {
 		l.queue = newQueue()
 	}
+	if !o.ReadOnly { // to read a damaged log, and say where, is what it may be opened for
+		for _, p := range l.partitions {
+			if err := l.whole(ctx, p); err != nil {
+				return nil, fmt.Errorf("stream %s: %w", p.name, err)
+			}
+		}
+	}
 	if o.Barrier != nil { // the streams may be new
 		return l, o.Barrier(ctx)
 	}
@@ -175,6 +182,9 @@ func (o *opener) stream(ctx context.Context, number uint16, name string) (jetstr
 	if err != nil {
 		return nil, err
 	}
+	if stream, err = o.letExpire(ctx, stream); err != nil {
+		return nil, err
+	}
 	have := stream.CachedInfo().Config
 	if o.ReadOnly {
 		want.Replicas, want.Duplicates = have.Replicas, have.Duplicates
@@ -182,16 +192,22 @@ func (o *opener) stream(ctx context.Context, number uint16, name string) (jetstr
 	if err := differences(have, want); err != nil {
 		return nil, err
 	}
-	// Nothing is ever deleted, so there are no holes. To read a damaged log, and
-	// say where, is what it may be opened for.
-	if s := stream.CachedInfo().State; !o.ReadOnly && (s.NumDeleted > 0 || s.LastSeq > 0 && (s.FirstSeq != 1 || s.Msgs != s.LastSeq)) {
-		return nil, fmt.Errorf("it holds %d messages from sequence %d to %d: %w", s.Msgs, s.FirstSeq, s.LastSeq, ErrMissing)
-	}
 	if have.Duplicates != want.Duplicates {
 		have.Duplicates = want.Duplicates
 		return o.js.UpdateStream(ctx, have)
 	}
 	return stream, nil
+}
+
+// letExpire has a stream of before decisions could expire let them. It can't be
+// undone, and changes nothing for messages that don't say how long they stay.
+func (o *opener) letExpire(ctx context.Context, stream jetstream.Stream) (jetstream.Stream, error) {
+	have := stream.CachedInfo().Config
+	if o.ReadOnly || have.AllowMsgTTL || have.Metadata[metaPartitions] == "" {
+		return stream, nil
+	}
+	have.AllowMsgTTL = true
+	return o.js.UpdateStream(ctx, have)
 }
 
 func (o *opener) wanted(number uint16, name string) jetstream.StreamConfig {
@@ -210,6 +226,7 @@ func (o *opener) wanted(number uint16, name string) jetstream.StreamConfig {
 		DenyPurge:          true,
 		AllowDirect:        true,
 		AllowAtomicPublish: true,
+		AllowMsgTTL:        true,
 		Metadata: map[string]string{
 			metaPartitions: strconv.Itoa(o.Partitions),
 			metaEpoch:      strconv.FormatUint(1+uint64(rand.Uint32N(math.MaxUint32)), 10),
@@ -234,7 +251,8 @@ func differences(have, want jetstream.StreamConfig) error {
 		{have.Storage != want.Storage, "is not stored in files"},
 		{have.Retention != want.Retention, "removes messages that were consumed"},
 		{have.MaxMsgs > 0 || have.MaxBytes > 0 || have.MaxAge > 0 || have.MaxMsgsPerSubject > 0, "removes messages by its limits"},
-		{have.AllowMsgTTL, "lets messages expire"},
+		{!have.AllowMsgTTL, "does not let decisions expire"},
+		{have.SubjectDeleteMarkerTTL > 0, "puts markers where messages expired"},
 		{!have.DenyDelete, "allows messages to be deleted"},
 		{!have.DenyPurge, "allows messages to be purged"},
 		{!have.AllowDirect, "does not allow direct gets"},

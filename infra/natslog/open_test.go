@@ -80,10 +80,12 @@ func TestAStreamThatBreaksPromisesIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for mention, change := range map[string]func(*jetstream.StreamConfig){
-		"deleted":              func(c *jetstream.StreamConfig) { c.DenyDelete = false },
-		"purged":               func(c *jetstream.StreamConfig) { c.DenyPurge = false },
-		"limits":               func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
-		"expire":               func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true },
+		"deleted": func(c *jetstream.StreamConfig) { c.DenyDelete = false },
+		"purged":  func(c *jetstream.StreamConfig) { c.DenyPurge = false },
+		"limits":  func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
+		"markers": func(c *jetstream.StreamConfig) {
+			c.SubjectDeleteMarkerTTL, c.AllowRollup, c.DenyPurge = time.Hour, true, false
+		},
 		"direct gets":          func(c *jetstream.StreamConfig) { c.AllowDirect = false },
 		"atomic batches":       func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false },
 		"files":                func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage },

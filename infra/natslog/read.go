@@ -1,6 +1,7 @@
 package natslog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,8 +78,13 @@ type item struct {
 // damaged.
 var ErrMissing = errors.New("the log does not have all records it says it has; restore it from a backup")
 
-// stallTimeout is how long a healthy server may take to deliver what it has.
-const stallTimeout = 15 * time.Second
+// stallTimeout is how long a healthy server may take to deliver what it has. It
+// is asked whether there is any more after each quietTimeout without a message:
+// what was to be the last may be a decision that has gone meanwhile.
+const (
+	stallTimeout = 15 * time.Second
+	quietTimeout = time.Second
+)
 
 // errEnough ends a read in good order.
 var errEnough = errors.New("enough")
@@ -152,7 +158,7 @@ func (l *Log) readOnce(ctx context.Context, p *partition, s section, take func(i
 		return err
 	}
 	delivered := uint64(0)
-	err = l.consume(live, consumer, s, func(messages []jetstream.Msg, items []item) error {
+	err = l.consume(live, p, consumer, s, func(messages []jetstream.Msg, items []item) error {
 		p.decodeAll(s, messages, items)
 		for _, it := range items {
 			if delivered++; it.delivery != delivered {
@@ -174,7 +180,7 @@ func (l *Log) readOnce(ctx context.Context, p *partition, s section, take func(i
 }
 
 // consume has batches of what a consumer delivers taken, until that fails.
-func (l *Log) consume(ctx context.Context, c jetstream.Consumer, s section, take func([]jetstream.Msg, []item) error) error {
+func (l *Log) consume(ctx context.Context, p *partition, c jetstream.Consumer, s section, take func([]jetstream.Msg, []item) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	incoming, failed := make(chan jetstream.Msg, inFlight), make(chan error, 1)
 	consuming, err := c.Consume(
@@ -203,15 +209,24 @@ func (l *Log) consume(ctx context.Context, c jetstream.Consumer, s section, take
 		<-consuming.Closed()
 	}()
 
-	var stalled <-chan time.Time // never, unless it ends
+	var quiet <-chan time.Time // never, unless it ends
+	stalled := time.Duration(0)
 	messages, items := make([]jetstream.Msg, 0, batchSize), make([]item, batchSize)
 	for {
 		if s.ends() {
-			stalled = time.After(stallTimeout)
+			quiet = time.After(quietTimeout)
 		}
 		select {
-		case <-stalled:
-			return refusedBy{ErrMissing}
+		case <-quiet:
+			if more, err := l.hasMore(ctx, p, s); err != nil {
+				return err
+			} else if !more {
+				return refusedBy{errEnough}
+			}
+			if stalled += quietTimeout; stalled >= stallTimeout {
+				return refusedBy{ErrMissing}
+			}
+			continue
 		case m := <-incoming:
 			messages = drain(incoming, append(messages[:0], m))
 		case err := <-failed:
@@ -222,7 +237,17 @@ func (l *Log) consume(ctx context.Context, c jetstream.Consumer, s section, take
 		if err := take(messages, items[:len(messages)]); err != nil {
 			return err
 		}
+		s.from, stalled = items[len(messages)-1].seq+1, 0
 	}
+}
+
+// hasMore asks the leader whether there is a message left of a section.
+func (l *Log) hasMore(ctx context.Context, p *partition, s section) (bool, error) {
+	next, err := l.ask(ctx, p, question{Seq: max(s.from, 1), Next: cmp.Or(s.filter, p.all)})
+	if errors.Is(err, domain.ErrNotRecorded) {
+		return false, nil
+	}
+	return err == nil && next.Sequence <= s.through, err
 }
 
 // drain takes what is there already, up to a batch.

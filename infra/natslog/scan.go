@@ -91,7 +91,7 @@ func (s subjects) scanned(q domain.Scan) (string, error) {
 }
 
 // end is the sequence at which a scan is at its end: a message of its subjects
-// is there, if not a decision, or one comes later, so a scan always gets to it.
+// is there or was, if not a decision, or one comes later, so a scan always gets to it.
 func (l *Log) end(ctx context.Context, p *partition, q domain.Scan, filter string) (uint64, error) {
 	through := q.Through
 	if through == 0 {
@@ -107,8 +107,8 @@ func (l *Log) end(ctx context.Context, p *partition, q domain.Scan, filter strin
 	if q.Live && info.State.LastSeq < through {
 		return through, nil
 	}
-	if filter == "" {
-		return min(info.State.LastSeq, through), nil
+	if filter == "" { // the newest may be decisions that have gone
+		filter = p.all
 	}
 	newest, err := l.ask(ctx, p, question{Last: filter})
 	if errors.Is(err, domain.ErrNotRecorded) {

@@ -149,7 +149,7 @@ func (b *bed) audit() {
 		return audit.Check(r, nil)
 	})
 	if err == nil {
-		err = audit.End()
+		err = audit.End(audit.Records)
 	}
 	if err != nil && !errors.Is(err, errBroken) {
 		b.t.Errorf("audit of the log: got %v, want none", err)

@@ -20,17 +20,23 @@ type Audit struct {
 	// MostSkew is how far a record's own time and the log's may lie apart; 0
 	// doesn't look.
 	MostSkew time.Duration
+	// Clock is the log's own. Without it nothing may be missing; with it, decisions
+	// may that have expired.
+	Clock func() time.Time
 
-	// Tallies of what was read.
-	Records, Decisions, Allowed uint64
+	// Tallies of what was read, and of what has expired.
+	Records, Decisions, Allowed, Expired uint64
 
 	next     uint64
+	newest   time.Time // when the log stored the record before next
 	agents   map[domain.Stream]*auditedAgent
 	accounts map[domain.AccountID]*auditedAccount
 	requests map[domain.RequestID]uint64
 	events   map[domain.EventID]uint64
 	opened   map[domain.ApprovalID]uint64
 	due      *due // what the next record has to be, if anything
+
+	retentions retentions // of all accounts
 }
 
 // auditedAgent is an agent twice: as the rules fold it, to derive its decisions
@@ -45,6 +51,9 @@ type auditedAgent struct {
 type auditedAccount struct {
 	version uint64
 	people  people
+	// retention is what is set now, and retentions what was, too.
+	retention  domain.Duration
+	retentions retentions
 
 	// budget is the newest version of recent. A denial may stand on one that isn't.
 	budget *domain.SharedBudget
@@ -66,6 +75,7 @@ func (f *AuditFault) Error() string {
 // The promises, in the words a report uses.
 const (
 	promiseWhole     = "nothing that was acknowledged is missing"
+	promiseKept      = "a decision is kept as long as its account says, and what is decided on for ever"
 	promiseReadable  = "every record can be read"
 	promiseFence     = "every record stands on the newest version before it"
 	promiseOnce      = "every id is used once"
@@ -93,24 +103,18 @@ func broken(r *domain.Recorded, promise, format string, args ...any) error {
 
 // Check takes the next record, or the error that came in place of one.
 func (a *Audit) Check(r domain.Recorded, err error) error {
-	if a.agents == nil {
-		a.agents = map[domain.Stream]*auditedAgent{}
-		a.accounts = map[domain.AccountID]*auditedAccount{}
-		a.requests = map[domain.RequestID]uint64{}
-		a.events = map[domain.EventID]uint64{}
-		a.opened = map[domain.ApprovalID]uint64{}
-		a.next = 1
-	}
+	a.begin()
 	if unreadable, ok := errors.AsType[*domain.Unreadable](err); ok {
 		return &AuditFault{Seq: unreadable.Position.Seq, Promise: promiseReadable, Detail: err.Error()}
 	}
 	if err != nil {
 		return &AuditFault{Seq: a.next, Promise: promiseReadable, Detail: err.Error()}
 	}
-	if seq := r.Position.Seq; seq != a.next {
-		return &AuditFault{Seq: a.next, Promise: promiseWhole, Detail: fmt.Sprintf("the next record there is has sequence %d", seq)}
+	if err := a.gap(r.Position.Seq); err != nil {
+		return err
 	}
 	a.next++
+	a.newest = r.LoggedAt
 	a.Records++
 	if skew := r.LoggedAt.Sub(r.At).Abs(); a.MostSkew > 0 && skew > a.MostSkew {
 		return broken(&r, promiseTimely, "%s apart", skew)
@@ -118,7 +122,11 @@ func (a *Audit) Check(r domain.Recorded, err error) error {
 	if err := a.comes(&r); err != nil {
 		return err
 	}
-	if d, ok := r.Event.(domain.DecisionMade); ok {
+	d, isDecision := r.Event.(domain.DecisionMade)
+	if err := a.kept(&r, !isDecision || d.Moves()); err != nil {
+		return err
+	}
+	if isDecision {
 		return a.decision(&r, &d)
 	}
 	if earlier, twice := a.events[r.ID]; twice {
@@ -134,8 +142,24 @@ func (a *Audit) Check(r domain.Recorded, err error) error {
 	return a.agent(&r)
 }
 
-// End takes that there is no further record.
-func (a *Audit) End() error {
+func (a *Audit) begin() {
+	if a.agents != nil {
+		return
+	}
+	a.agents = map[domain.Stream]*auditedAgent{}
+	a.accounts = map[domain.AccountID]*auditedAccount{}
+	a.requests = map[domain.RequestID]uint64{}
+	a.events = map[domain.EventID]uint64{}
+	a.opened = map[domain.ApprovalID]uint64{}
+	a.next = 1
+}
+
+// End takes that there is no further record, though the log reaches to head.
+func (a *Audit) End(head uint64) error {
+	a.begin()
+	if err := a.gap(max(head+1, a.next)); err != nil {
+		return err
+	}
 	if a.due == nil {
 		return nil
 	}
@@ -149,6 +173,7 @@ func (a *Audit) account(r *domain.Recorded) error {
 	}
 	account.version = r.Position.Seq
 	account.people.read(r)
+	a.retain(account, r)
 	return nil
 }
 

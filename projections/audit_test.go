@@ -133,7 +133,11 @@ func check(records []domain.Recorded) (Audit, error) {
 			return a, err
 		}
 	}
-	return a, a.End()
+	head := uint64(0)
+	if len(records) > 0 {
+		head = records[len(records)-1].Position.Seq
+	}
+	return a, a.End(head)
 }
 
 func TestAuditOfASoundLog(t *testing.T) {

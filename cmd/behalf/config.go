@@ -156,6 +156,12 @@ func (c *serveConfig) validate() error {
 			bad("--%s %s is too short; use 100ms or more", name, d)
 		}
 	}
+	if c.MaxLag > domain.RetentionMargin {
+		bad("--max-lag %s is too long; use %s or less, the time within which all nodes go by a new setting", c.MaxLag, domain.RetentionMargin)
+	}
+	if least := time.Duration(domain.LeastRetention); c.DedupeWindow > least {
+		bad("--dedupe-window %s is too long; use %s or less, the least time decisions are kept", c.DedupeWindow, least)
+	}
 	if c.VerifyTimeout+c.MaxSkew > handlers.ClockSlack {
 		bad("--verify-timeout %s and --max-skew %s are together more than %s, the time within which a decision is looked for in the log; lower one", c.VerifyTimeout, c.MaxSkew, handlers.ClockSlack)
 	}

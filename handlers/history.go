@@ -29,6 +29,15 @@ type DecisionLog interface {
 // made.
 type History struct {
 	Log DecisionLog
+	// KeptSince is from when on an account's decisions are shown. If nil, all are.
+	KeptSince func(domain.AccountID) time.Time
+}
+
+func (h *History) keptSince(account domain.AccountID) time.Time {
+	if h.KeptSince == nil {
+		return time.Time{}
+	}
+	return h.KeptSince(account)
 }
 
 // ClockSlack is how far a record's own time and the log's may lie apart: the
@@ -54,6 +63,9 @@ func (h *History) Find(ctx context.Context, s domain.Stream, id domain.RequestID
 	// Clocks rarely differ, so look close by first.
 	for _, slack := range []time.Duration{50 * time.Millisecond, ClockSlack} {
 		r, err := h.between(ctx, s, id, at.Add(-slack), at.Add(slack))
+		if r.Event != nil && r.LoggedAt.Before(h.keptSince(s.Account)) {
+			return domain.Recorded{}, none // the log may have it for longer
+		}
 		if err != nil || r.Event != nil {
 			return r, err
 		}
@@ -101,7 +113,7 @@ func (h *History) Tail(ctx context.Context, f projections.DecisionFilter, yield 
 	if err != nil {
 		return unread(err)
 	}
-	from := status.Head + 1
+	from, since := status.Head+1, h.keptSince(f.Account)
 	if !f.Since.IsZero() {
 		if from, err = h.Log.SeqAt(ctx, partition, f.Since.Add(-ClockSlack)); err != nil {
 			return unread(err)
@@ -110,7 +122,7 @@ func (h *History) Tail(ctx context.Context, f projections.DecisionFilter, yield 
 	return h.Log.Scan(ctx, domain.Scan{
 		Partition: partition, Account: f.Account, Agent: f.Agent, From: from, Live: true,
 	}, func(r domain.Recorded, err error) error {
-		if err != nil || !Matches(&f, &r) {
+		if err != nil || !Matches(&f, &r) || r.LoggedAt.Before(since) {
 			return err
 		}
 		return yield(r)

@@ -44,6 +44,9 @@ type ViewStore interface {
 	StartRebuild(ctx context.Context, p projections.Projection) (projections.View, error)
 	Switch(ctx context.Context, v projections.View) error
 	Drop(ctx context.Context, v projections.View) error
+	// Prune removes some of what an account decided before a time, and reports
+	// whether there may be more.
+	Prune(ctx context.Context, v projections.View, account domain.AccountID, before time.Time) (more bool, err error)
 }
 
 // ProjectorStore is the database of a [Projector].
@@ -72,6 +75,8 @@ type Projector struct {
 	MostEvents int
 	// Every is how often it is looked whether a rebuild was asked for, a second if 0.
 	Every time.Duration
+	// Pruning has the rows go that accounts don't keep. If nil, all stay.
+	Pruning *Pruning
 
 	tapes []*tapes // by partition, made by Run
 }
@@ -156,6 +161,7 @@ func (p *Projector) tend(ctx context.Context, name projections.Projection) {
 		}
 	}()
 	var retry backoff
+	var pruner pruner
 	for ctx.Err() == nil {
 		views, err := p.views(ctx, name)
 		if err != nil {
@@ -176,6 +182,9 @@ func (p *Projector) tend(ctx context.Context, name projections.Projection) {
 		if views.made.Version != 0 {
 			pause = min(pause, 100*time.Millisecond)
 			p.finish(ctx, views)
+		}
+		if len(views.checkpoints) > 0 {
+			pause = min(pause, pruner.run(ctx, p, views.filled()))
 		}
 		for _, v := range views.old {
 			if c := crews[v.Version]; c != nil {
@@ -288,6 +297,9 @@ func (p *Projector) finish(ctx context.Context, v *viewsOf) {
 		if made.Version == 0 || made.Seq < aim || made.StoppedAt != 0 {
 			return
 		}
+	}
+	if done, err := p.prune(ctx, v.made); !done || err != nil { // nobody is to see again what was gone
+		return
 	}
 	err := p.Store.Switch(ctx, v.made)
 	switch {

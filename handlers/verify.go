@@ -154,9 +154,9 @@ func (v *Verifier) Preview(ctx context.Context, s domain.Stream, ask *domain.Ask
 		return domain.DecisionMade{}, domain.Situation{}, domain.Reject(domain.NotFound, "no agent %s", s.Agent)
 	}
 	known := v.situation(agent, s)
-	d, at, err := v.evaluate(known, s, ask)
-	known.Now = at
-	return d, known, err
+	e, err := v.evaluate(known, s, ask)
+	known.Now = e.at
+	return e.made, known, err
 }
 
 // begin finds the agent a key belongs to. An unknown key and one of another
@@ -206,10 +206,11 @@ func (v *Verifier) decide(s domain.Stream, key domain.TokenHash, ask *domain.Ask
 		return decision{}, ErrCredential
 	}
 	known := v.situation(agent, s)
-	d, at, err := v.evaluate(known, s, ask)
+	e, err := v.evaluate(known, s, ask)
 	if err != nil {
 		return decision{}, err
 	}
+	d, at := e.made, e.at
 	id := NewULID(at)
 	d.Name(id)
 	d.RequestDigest = digest
@@ -217,6 +218,9 @@ func (v *Verifier) decide(s domain.Stream, key domain.TokenHash, ask *domain.Ask
 		ID: domain.EventID(domain.EventPrefix + id), At: at, Actor: domain.ByAgent(s.Agent),
 		Account: s.Account, Agent: s.Agent, Event: d,
 	}}
+	if !d.Moves() {
+		made.record.Keep = e.keep
+	}
 	if agent.Shared && d.Outcome == domain.OutcomeAllowed {
 		charge := made.record
 		charge.ID = domain.EventID(domain.EventPrefix + NewULID(at))
@@ -236,21 +240,29 @@ func (v *Verifier) situation(agent *domain.Agent, s domain.Stream) domain.Situat
 	return known
 }
 
-func (v *Verifier) evaluate(known domain.Situation, s domain.Stream, ask *domain.Ask) (domain.DecisionMade, time.Time, error) {
+// evaluated is a decision, the time it was made at, and how long the log is to
+// keep it if it moves nothing.
+type evaluated struct {
+	made domain.DecisionMade
+	at   time.Time
+	keep time.Duration
+}
+
+func (v *Verifier) evaluate(known domain.Situation, s domain.Stream, ask *domain.Ask) (evaluated, error) {
 	if err := known.Fault(); err != nil {
-		return domain.DecisionMade{}, time.Time{}, Unreadable(err)
+		return evaluated{}, Unreadable(err)
 	}
 	account, err := v.Passports.Account(s.Account)
 	if err != nil {
-		return domain.DecisionMade{}, time.Time{}, Unreadable(err)
+		return evaluated{}, Unreadable(err)
 	}
 	req, err := ask.Request(account.Currency)
 	if err != nil {
-		return domain.DecisionMade{}, time.Time{}, err
+		return evaluated{}, err
 	}
 	known.Settings = account.Approvals
 	known.Now = known.Moment(v.Now().UTC().Round(0)) // as it will be read back
-	return domain.Evaluate(known, req), known.Now, nil
+	return evaluated{made: domain.Evaluate(known, req), at: known.Now, keep: account.Retention.Keep()}, nil
 }
 
 // refold brings the passport up to date after the log said that it has moved.
@@ -279,6 +291,9 @@ func (v *Verifier) earlier(ctx context.Context, s domain.Stream, key domain.Toke
 		return domain.Recorded{}, ErrCredential
 	}
 	r, err := v.Log.Read(ctx, p)
+	if errors.Is(err, domain.ErrNotRecorded) {
+		return domain.Recorded{}, domain.RejectField(domain.KeyReused, "/idempotencyKey", "was used for a request whose decision is not kept any more; a new request needs a new key")
+	}
 	if err != nil {
 		return domain.Recorded{}, unavailable(err, "this request was decided before, and its packet could not be read; try again")
 	}

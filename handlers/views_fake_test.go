@@ -424,3 +424,23 @@ func (f *fakeViews) checkpoint(v projections.View) projections.Checkpoint {
 
 // caughtUp is longer than projecting a few events takes.
 const caughtUp = time.Second
+
+// Prune removes what an account decided before a time, one row at a time.
+func (f *fakeViews) Prune(ctx context.Context, v projections.View, account domain.AccountID, before time.Time) (more bool, err error) {
+	err = f.call(ctx, "prune", func() error {
+		view := f.views[v]
+		if view == nil {
+			return projections.ErrNoView
+		}
+		if i := slices.IndexFunc(view.decisions, func(r projections.DecisionRow) bool {
+			return r.Account == account && r.LoggedAt.Before(before)
+		}); i >= 0 {
+			view.decisions, more = slices.Delete(view.decisions, i, i+1), true
+		}
+		view.usage = slices.DeleteFunc(view.usage, func(r projections.UsageRow) bool {
+			return r.Account == account && r.Day.Before(before)
+		})
+		return nil
+	})
+	return more, err
+}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/behalf-platform/behalf/domain"
 )
@@ -203,6 +204,20 @@ func (p *Passports) Accounts() []domain.AccountID {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return slices.Collect(maps.Keys(p.accounts))
+}
+
+// KeptSince is, for each account whose decisions go after a time, from when on
+// they are kept at a moment.
+func (p *Passports) KeptSince(now time.Time) map[domain.AccountID]time.Time {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	kept := map[domain.AccountID]time.Time{}
+	for id, acct := range p.accounts {
+		if start := acct.state.Retention.Start(now); !start.IsZero() && acct.fault == nil {
+			kept[id] = start
+		}
+	}
+	return kept
 }
 
 // Budget is what an account's agents spend together, as far as it is known here.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/infra/sqlviews"
 	"github.com/behalf-platform/behalf/projections"
@@ -61,13 +62,25 @@ func (n *node) openViews(ctx context.Context) (*sqlviews.Store, error) {
 // project fills the read models and answers queries from them until ctx ends.
 func (n *node) project(ctx context.Context, store *sqlviews.Store) error {
 	n.desk.Queries.Use(store)
-	projector := &handlers.Projector{Log: n.log, Store: store, Logs: n.logs, Crowd: n.desk.Crowd}
+	projector := &handlers.Projector{
+		Log: n.log, Store: store, Logs: n.logs, Crowd: n.desk.Crowd,
+		Pruning: &handlers.Pruning{Retentions: &n.passports, Ready: n.gate.MayDecide, Now: time.Now},
+	}
 	var parts sync.WaitGroup
 	var errs [2]error
 	parts.Go(func() { errs[0] = projector.Run(ctx) })
 	parts.Go(func() { errs[1] = n.watcher.Run(ctx, store) })
 	parts.Wait()
 	return errors.Join(errs[0], errs[1], store.Close())
+}
+
+// keptSince is from when on an account's decisions are kept.
+func (n *node) keptSince(id domain.AccountID) time.Time {
+	account, err := n.passports.Account(id)
+	if err != nil {
+		return time.Time{}
+	}
+	return account.Retention.Start(time.Now())
 }
 
 // queriesReady answers whether queries may be sent here. It says nothing of deciding.

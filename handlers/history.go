@@ -33,6 +33,17 @@ type History struct {
 	KeptSince func(domain.AccountID) time.Time
 }
 
+// KeptSince is what a [History] asks, as it is known here.
+func KeptSince(passports *projections.Passports, now func() time.Time) func(domain.AccountID) time.Time {
+	return func(id domain.AccountID) time.Time {
+		account, err := passports.Account(id)
+		if err != nil {
+			return time.Time{}
+		}
+		return account.Retention.Start(now())
+	}
+}
+
 func (h *History) keptSince(account domain.AccountID) time.Time {
 	if h.KeptSince == nil {
 		return time.Time{}

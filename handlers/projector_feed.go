@@ -202,7 +202,7 @@ func (b *builder) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		through, err := b.fill(ctx, batch)
-		if batch.Events > 0 {
+		if through > b.from {
 			span := projections.Span{
 				Partition: b.feed.partition, Epoch: b.feed.p.Log.Epoch(b.feed.partition), From: b.from, Through: through,
 			}
@@ -220,15 +220,16 @@ func (b *builder) run(ctx context.Context) error {
 }
 
 // fill adds what comes to a batch until it is full or has waited for long
-// enough, and returns the newest event in it. An error is of the event after.
+// enough, and returns the newest event in it, or the newest of those that come
+// next and have all expired. An error is of the event after.
 func (b *builder) fill(ctx context.Context, batch *projections.Batch) (through uint64, err error) {
 	limit := b.feed.usual
 	if b.from < b.cautious {
 		limit = b.most
 	}
-	events, err := b.listener.next(ctx, limit)
-	if err != nil {
-		return 0, asInapplicable(err)
+	events, gone, err := b.next(ctx, limit)
+	if err != nil || gone > 0 {
+		return gone, asInapplicable(err)
 	}
 	linger := time.NewTimer(cmp.Or(b.feed.p.Linger, usualLinger))
 	defer linger.Stop()
@@ -260,6 +261,47 @@ func (b *builder) fill(ctx context.Context, batch *projections.Batch) (through u
 			return through, ctx.Err()
 		}
 	}
+}
+
+// How long it waits for events before it asks the log whether those that it says
+// it has are still there, and how long at most.
+const (
+	firstIdle   = time.Second
+	longestIdle = time.Minute
+)
+
+var errIdle = errors.New("nothing came")
+
+// next waits for events. Where nothing comes because all that is left of the log
+// has expired, it returns where the log ends.
+func (b *builder) next(ctx context.Context, most int) (events []domain.Recorded, gone uint64, err error) {
+	for idle := firstIdle; ; idle = min(2*idle, longestIdle) {
+		wait, cancel := context.WithTimeoutCause(ctx, idle, errIdle)
+		events, err = b.listener.next(wait, most)
+		cancel()
+		if !errors.Is(err, errIdle) || ctx.Err() != nil {
+			return events, 0, err
+		}
+		if gone, err = b.expired(ctx); gone > 0 || err != nil {
+			return nil, gone, err
+		}
+	}
+}
+
+// expired is where the log ends if there is nothing in it any more after what is
+// in the batches, and 0 otherwise.
+func (b *builder) expired(ctx context.Context) (uint64, error) {
+	log, partition := b.feed.p.Log, b.feed.partition
+	status, err := log.Status(ctx, partition)
+	if err != nil || status.Head <= b.from {
+		return 0, err
+	}
+	q := domain.Scan{Partition: partition, From: b.from + 1, Through: status.Head}
+	err = log.Scan(ctx, q, func(domain.Recorded, error) error { return errFound })
+	if errors.Is(err, errFound) {
+		return 0, nil
+	}
+	return status.Head, err
 }
 
 // add adds an event to a batch, and returns how many bytes of it the batch keeps.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/infra/sqlviews"
 	"github.com/behalf-platform/behalf/projections"
@@ -72,15 +71,6 @@ func (n *node) project(ctx context.Context, store *sqlviews.Store) error {
 	parts.Go(func() { errs[1] = n.watcher.Run(ctx, store) })
 	parts.Wait()
 	return errors.Join(errs[0], errs[1], store.Close())
-}
-
-// keptSince is from when on an account's decisions are kept.
-func (n *node) keptSince(id domain.AccountID) time.Time {
-	account, err := n.passports.Account(id)
-	if err != nil {
-		return time.Time{}
-	}
-	return account.Retention.Start(time.Now())
 }
 
 // queriesReady answers whether queries may be sent here. It says nothing of deciding.

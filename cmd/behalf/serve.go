@@ -162,7 +162,7 @@ func (n *node) wire() {
 		Writer: &handlers.Writer{
 			Passports: &n.passports, Lanes: lanes, Now: time.Now, CatchUp: n.gate.CatchUp, Timeout: 10 * time.Second,
 		},
-		History:   &handlers.History{KeptSince: n.keptSince},
+		History:   &handlers.History{KeptSince: handlers.KeptSince(&n.passports, time.Now)},
 		Approvals: &handlers.Approvals{Passports: &n.passports, Now: time.Now, Current: n.gate.Current},
 		Faults:    handlers.Faults{Logs: n.logs, Now: time.Now},
 		Limits: handlers.Limits{

@@ -3,6 +3,7 @@ package projections
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,49 @@ func TestReplayFindsNoDifferenceInASoundLog(t *testing.T) {
 		if p.Different != 0 || p.Decisions == 0 || p.Records != uint64(len(records)) {
 			t.Errorf("%s: got %d different of %d decisions, %d records: %+v", name, p.Different, p.Decisions, p.Records, p.Shown())
 		}
+	}
+}
+
+// What has expired changes nothing of what is left: what counts lies on streams
+// of its own.
+func TestWhatHasExpiredChangesNothingOfTheRest(t *testing.T) {
+	t.Parallel()
+	w := spending()
+	for range 12 {
+		w.now = w.now.Add(time.Second)
+		w.decide("agent_ollie", "70")
+		w.decide("agent_polly", "600")
+		w.decide("agent_polly", "110")
+	}
+	isPlain := func(r domain.Recorded) bool {
+		d, ok := r.Event.(domain.DecisionMade)
+		return ok && !d.Moves()
+	}
+	left := slices.DeleteFunc(slices.Clone(w.records), isPlain)
+	spent := 0
+	for _, r := range left {
+		if _, ok := r.Event.(domain.DecisionMade); ok {
+			spent++
+		}
+	}
+	p := Replay{}
+	mustReplay(t, &p, left)
+	if p.Different != 0 || p.Decisions != uint64(spent) || spent == 0 || len(left) > len(w.records)-12 {
+		t.Errorf("got %d different of %d decisions, want none of %d: %+v", p.Different, p.Decisions, spent, p.Shown())
+	}
+	candidate := Candidate{Agents: map[domain.AgentID]AgentCandidate{"agent_polly": {Remove: []domain.PermissionID{"perm_buy"}}}}
+	var stopped [2]string
+	for i, records := range [][]domain.Recorded{w.records, left} {
+		report, err := (&WhatIf{Candidate: candidate, MostExamples: 1}).Run(reader(records))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range report.Money {
+			stopped[i] += fmt.Sprintf("%s %s", m.Stopped, m.Currency)
+		}
+	}
+	if stopped != [2]string{"550.00 USD", "550.00 USD"} {
+		t.Errorf("what would have been stopped: got %s of all and %s of what is left, want the 550.00 USD that were spent", stopped[0], stopped[1])
 	}
 }
 

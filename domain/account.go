@@ -3,6 +3,7 @@ package domain
 import (
 	"cmp"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -158,7 +159,7 @@ func (a Account) Open(cmd OpenAccount) ([]Event, error) {
 	if _, err := ParseCurrency(string(cmd.Currency)); err != nil {
 		return nil, RejectField(Invalid, "/defaultCurrency", "%v", err)
 	}
-	if err := checkText("/name", cmd.Name, 1, 128); err != nil {
+	if err := checkWords("/name", cmd.Name, 1, 128); err != nil {
 		return nil, err
 	}
 	return []Event{AccountOpened(cmd)}, nil
@@ -207,7 +208,7 @@ func set[T any](into, from *T) {
 func (a Account) Change(cmd ChangeSettings) ([]Event, error) {
 	next := AccountSettingsChanged{Name: a.Name, Currency: a.Currency, TimeZone: a.TimeZone, DecisionRetention: a.Retention.Now()}
 	if cmd.Name != nil {
-		if err := checkText("/name", *cmd.Name, 1, 128); err != nil {
+		if err := checkWords("/name", *cmd.Name, 1, 128); err != nil {
 			return nil, err
 		}
 		next.Name = *cmd.Name
@@ -259,7 +260,7 @@ func (a Account) Add(cmd AddMember) ([]Event, error) {
 	if !cmd.Role.Valid() {
 		return nil, RejectField(Invalid, "/role", "%q is not a role; use OWNER, ADMIN, APPROVER or VIEWER", cmd.Role)
 	}
-	if err := checkText("/name", cmd.Name, 1, 128); err != nil {
+	if err := checkWords("/name", cmd.Name, 1, 128); err != nil {
 		return nil, err
 	}
 	if err := outranks(cmd.By, cmd.Role); err != nil {
@@ -358,6 +359,20 @@ func (a Account) keepsOwner(leaving Member) error {
 	}
 	return Reject(Conflict, "%s is the last owner; make another member OWNER first", leaving.ID)
 }
+
+// checkWords is checkText for what people write in their own words. It is kept
+// for ever, so that what is plainly somebody's address is refused.
+func checkWords(field, s string, least, most int) error {
+	if err := checkText(field, s, least, most); err != nil {
+		return err
+	}
+	if mailAddress.MatchString(s) {
+		return RejectField(Invalid, field, "has an e-mail address; this is kept for ever, so name people by a handle or their member id")
+	}
+	return nil
+}
+
+var mailAddress = regexp.MustCompile(`[\pL\pN._%+-]@[\pL\pN-]+\.[\pL\pN]`)
 
 // checkText refuses what can't be shown safely: control, bidirectional and
 // other invisible characters, blanks around it, or a length out of bounds.

@@ -243,3 +243,22 @@ func TestAccountSettings(t *testing.T) {
 		t.Errorf("settings recorded without approvals: got %+v, want the defaults", a.Approvals)
 	}
 }
+
+func TestWordsOfPeopleHaveNoAddresses(t *testing.T) {
+	t.Parallel()
+	for text, taken := range map[string]bool{
+		"ada": true, "Ada L.": true, "see @ada": true, "mail to *@acme.com": true, "at 5@noon": true, "3@4.": true, "a@b": true,
+		"ada@example.com": false, "ask ada.l+x@mail.example.com first": false, "<ada@example.com>": false, "ada@b\u00fccher.de": false, "\u00e4da@example.com": false,
+	} {
+		owner := Member{ID: "mem_owner", Role: RoleOwner}
+		a := givenAccount(AccountOpened{Name: "Home", Currency: "USD", Owner: owner.ID, Token: "hash"})
+		_, member := a.Add(AddMember{By: owner, MemberID: "mem_1", Name: text, Role: RoleViewer, Token: "hash"})
+		_, agent := Agent{}.Register(RegisterAgent{AgentID: "agent_1", Name: text, Type: Native, Key: "hash"})
+		_, terms := Terms{Action: "buy", Notes: text}.Accept(time.Time{}, "USD", "UTC")
+		for what, err := range map[string]error{"a member's name": member, "an agent's name": agent, "notes": terms} {
+			if (err == nil) != taken {
+				t.Errorf("%q as %s: got %v, want it taken: %t", text, what, err, taken)
+			}
+		}
+	}
+}

@@ -356,9 +356,9 @@ func (a Agent) Register(cmd RegisterAgent) ([]Event, error) {
 		return nil, RejectField(Invalid, "/provider", "a connected agent needs the provider it lives at")
 	}
 	if err := cmp.Or(
-		checkText("/name", cmd.Name, 1, 128),
+		checkWords("/name", cmd.Name, 1, 128),
 		checkText("/provider", cmd.Provider, 0, 128),
-		checkText("/label", cmd.Label, 0, 128),
+		checkWords("/label", cmd.Label, 0, 128),
 		checkText("/externalId", cmd.ExternalID, 0, 256),
 	); err != nil {
 		return nil, err
@@ -413,7 +413,7 @@ func (a Agent) Disable(reason string) ([]Event, error) {
 	if !a.Exists() {
 		return nil, errNoAgent
 	}
-	if err := checkText("/reason", reason, 0, 512); err != nil {
+	if err := checkWords("/reason", reason, 0, 512); err != nil {
 		return nil, err
 	}
 	if a.Status == AgentIsDisabled {
@@ -530,7 +530,7 @@ func (a Agent) Revoke(cmd RevokePermission) ([]Event, error) {
 	if !p.Revoked.IsZero() {
 		return nil, nil
 	}
-	if err := cmp.Or(a.unchanged(p, cmd.IfVersion), checkText("/reason", cmd.Reason, 0, 512)); err != nil {
+	if err := cmp.Or(a.unchanged(p, cmd.IfVersion), checkWords("/reason", cmd.Reason, 0, 512)); err != nil {
 		return nil, err
 	}
 	return []Event{PermissionRevoked{PermissionID: p.ID, Reason: cmd.Reason, Cancels: a.resting(p.ID)}}, nil

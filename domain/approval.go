@@ -643,7 +643,7 @@ func (a Agent) reviewed(cmd Review) (*Approval, error) {
 	if !ok {
 		return nil, errNoApproval(cmd.ApprovalID)
 	}
-	return p, checkText("/comment", cmd.Comment, 0, 1024)
+	return p, checkWords("/comment", cmd.Comment, 0, 1024)
 }
 
 // mayReview is the rule that a reviewer is a member with the role that is asked

@@ -200,8 +200,8 @@ func (t Terms) Accept(now time.Time, currency Currency, zone string) (Terms, err
 		return Terms{}, err
 	}
 	if err := cmp.Or(
-		checkText("/description", t.Description, 0, 1024),
-		checkText("/notes", t.Notes, 0, 4096),
+		checkWords("/description", t.Description, 0, 1024),
+		checkWords("/notes", t.Notes, 0, 4096),
 	); err != nil {
 		return Terms{}, err
 	}

@@ -8,7 +8,9 @@ import (
 func TestWhatIsKeptGoesByWhatWasSetThen(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
-	at := func(days int) time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(days) * day) }
+	at := func(days int) time.Time {
+		return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(days) * day)
+	}
 	type term struct{ since, keep int } // in days
 	for _, tt := range []struct {
 		name  string

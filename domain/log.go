@@ -77,7 +77,9 @@ const (
 	// OnlyPassports has those that move an agent's stream: no decision that is
 	// only recorded.
 	OnlyPassports Only = "passports"
-	// OnlyBudgets has those of what accounts' agents spend together. An agent
-	// doesn't narrow it.
+	// OnlyAccounts has accounts' own events and those of what their agents spend
+	// together. An agent doesn't narrow it, as it doesn't the next.
+	OnlyAccounts Only = "accounts"
+	// OnlyBudgets has those of what accounts' agents spend together.
 	OnlyBudgets Only = "budgets"
 )

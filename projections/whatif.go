@@ -48,6 +48,11 @@ type WhatIf struct {
 	// named are the agents of the candidate that were met.
 	named map[domain.AgentID][]*accepted
 	made  uint64 // supposed events so far, other than decisions
+	// alone says that what is read is one agent's, with its account and what the
+	// account's agents spend: the other agents' own records are not among it.
+	alone bool
+	// see, if there is one, is shown each decision that was made.
+	see func(*supposition)
 	tally whatIfTally
 	// failed is why no more can be decided, set once.
 	failed atomic.Pointer[CandidateError]
@@ -181,8 +186,10 @@ func (w *WhatIf) passes(r *domain.Recorded) bool {
 	switch s := r.Stream(); {
 	case s.Budget:
 		acct := w.account(s.Account)
-		acct.real.fold(r)
-		if _, set := r.Event.(domain.BudgetSet); set {
+		if !w.alone {
+			acct.real.fold(r)
+		}
+		if _, set := r.Event.(domain.BudgetSet); set || w.alone && r.Agent != w.Agent {
 			acct.budget(r, r.Event)
 		}
 		return true
@@ -259,7 +266,7 @@ func (w *WhatIf) feed(a *supposedAgent, acct *supposedAccount, r *domain.Recorde
 	case domain.PermissionGranted:
 		w.grant(a, r, e)
 	case domain.PermissionReplaced:
-		if a.changes.remove[e.PermissionID] {
+		if a.changes.removes(e.PermissionID) {
 			a.evolve(r, domain.PermissionRevoked{PermissionID: e.PermissionID, Cancels: e.Cancels})
 			return nil
 		}
@@ -309,7 +316,7 @@ func (w *WhatIf) grant(a *supposedAgent, r *domain.Recorded, e domain.Permission
 		e.Terms = terms
 	}
 	a.evolve(r, e)
-	if a.changes.remove[e.PermissionID] {
+	if a.changes.removes(e.PermissionID) {
 		w.suppose(a, r, domain.PermissionRevoked{PermissionID: e.PermissionID})
 	}
 }

@@ -25,6 +25,9 @@ type AgentCandidate struct {
 	Replace map[domain.PermissionID]domain.Terms `json:"replace,omitzero"`
 	// Remove are revoked as soon as they are granted.
 	Remove []domain.PermissionID `json:"remove,omitzero"`
+	// Only says that what is added and replaced is all there is. Every other
+	// permission is revoked as soon as it is granted.
+	Only bool `json:"only,omitzero"`
 	// Limits are the agent's own, from its registration on. The zero Limits are
 	// none.
 	Limits *domain.Limits `json:"limits,omitzero"`
@@ -57,8 +60,8 @@ func (c *Candidate) Check() error {
 		if !domain.ValidID(string(id)) {
 			return fault("%q is not an id of an agent", id)
 		}
-		if len(a.Add) == 0 && len(a.Replace) == 0 && len(a.Remove) == 0 && a.Limits == nil {
-			return fault("changes nothing; give add, replace, remove or limits")
+		if len(a.Add) == 0 && len(a.Replace) == 0 && len(a.Remove) == 0 && !a.Only && a.Limits == nil {
+			return fault("changes nothing; give add, replace, remove, only or limits")
 		}
 		if len(a.Add) > domain.MostPermissions {
 			return fault("adds %d permissions; at most %d are taken", len(a.Add), domain.MostPermissions)
@@ -84,6 +87,7 @@ type accepted struct {
 	add     []domain.Terms
 	replace map[domain.PermissionID]domain.Terms
 	remove  map[domain.PermissionID]bool
+	only    bool
 	limits  *domain.Limits
 	// met are the permissions it names that were granted.
 	met map[domain.PermissionID]bool
@@ -91,7 +95,7 @@ type accepted struct {
 
 // accept checks terms as a grant would, except that they may have ended by now.
 func (c AgentCandidate) accept(id domain.AgentID, account domain.Account) (*accepted, error) {
-	a := &accepted{id: id, replace: map[domain.PermissionID]domain.Terms{}, remove: map[domain.PermissionID]bool{}, met: map[domain.PermissionID]bool{}}
+	a := &accepted{id: id, replace: map[domain.PermissionID]domain.Terms{}, remove: map[domain.PermissionID]bool{}, only: c.Only, met: map[domain.PermissionID]bool{}}
 	fault := func(err error, field string, args ...any) error {
 		return &CandidateError{Agent: id, Field: fmt.Sprintf("/agents/%s/"+field, append([]any{id}, args...)...), Text: err.Error()}
 	}
@@ -121,6 +125,12 @@ func (c AgentCandidate) accept(id domain.AgentID, account domain.Account) (*acce
 		a.limits = &limits
 	}
 	return a, nil
+}
+
+// removes reports whether the candidate does without a permission.
+func (a *accepted) removes(id domain.PermissionID) bool {
+	_, replaced := a.replace[id]
+	return a.remove[id] || a.only && !replaced
 }
 
 // unmet is what the candidate names and the log doesn't have: a misspelt id must

@@ -79,6 +79,9 @@ func (w *WhatIf) decide(a *supposedAgent, acct *supposedAccount, r *domain.Recor
 		s.budget = &budget
 	}
 	w.tally.decided(&s)
+	if w.see != nil {
+		w.see(&s)
+	}
 	d := s.made
 	if s.why != nil || !d.Moves() {
 		return

@@ -48,10 +48,7 @@ type Change struct {
 }
 
 // Came is how a decision came out.
-type Came struct {
-	Outcome    domain.Outcome    `json:"outcome"`
-	ReasonCode domain.ReasonCode `json:"reasonCode"`
-}
+type Came = domain.Came
 
 // Example is one decision that changes.
 type Example struct {
@@ -137,8 +134,8 @@ func newWhatIfTally(most int) whatIfTally {
 func (t *whatIfTally) decided(s *supposition) {
 	s.decide()
 	recorded, _ := s.r.Event.(domain.DecisionMade) // whoever adds one sees that it is
-	from := Came{recorded.Outcome, recorded.ReasonCode}
-	to := Came{s.made.Outcome, s.made.ReasonCode}
+	from := Came{Outcome: recorded.Outcome, ReasonCode: recorded.ReasonCode}
+	to := Came{Outcome: s.made.Outcome, ReasonCode: s.made.ReasonCode}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.decisions++

@@ -59,7 +59,7 @@ func candidateOf(name string, root *written) (*projections.Candidate, error) {
 }
 
 func agentCandidateOf(name string, n *written) (a projections.AgentCandidate, err error) {
-	if err := n.only(name, "an agent of a candidate", "add", "replace", "remove", "limits"); err != nil {
+	if err := n.only(name, "an agent of a candidate", "add", "replace", "remove", "only", "limits"); err != nil {
 		return a, err
 	}
 	list, err := n.list(name, "add")
@@ -80,6 +80,9 @@ func agentCandidateOf(name string, n *written) (a projections.AgentCandidate, er
 	}
 	if removed := n.member("remove"); removed != nil {
 		faults = append(faults, decodeNode(name, removed, &a.Remove))
+	}
+	if only := n.member("only"); only != nil {
+		faults = append(faults, decodeNode(name, only, &a.Only))
 	}
 	if limits := n.member("limits"); limits != nil {
 		a.Limits = new(domain.Limits)

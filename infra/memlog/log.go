@@ -255,7 +255,7 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 
 func checkScan(q domain.Scan) error {
 	switch q.Only {
-	case domain.OnlyAgents, domain.OnlyPassports, domain.OnlyBudgets:
+	case domain.OnlyAgents, domain.OnlyPassports, domain.OnlyAccounts, domain.OnlyBudgets:
 		for _, id := range []string{string(q.Account), string(q.Agent)} {
 			if id != "" && !domain.ValidID(id) {
 				return fmt.Errorf("%q is not an id", id)
@@ -283,6 +283,8 @@ func matches(q domain.Scan, e entry) bool {
 		return of
 	case domain.OnlyPassports:
 		return of && e.class == event
+	case domain.OnlyAccounts:
+		return e.stream.Agent == ""
 	case domain.OnlyBudgets:
 		return e.stream.Budget
 	}

@@ -84,6 +84,8 @@ func (s subjects) scanned(q domain.Scan) (string, error) {
 		return s.prefix + "*." + account + "." + agent, nil
 	case domain.OnlyPassports:
 		return s.agents + account + "." + agent, nil
+	case domain.OnlyAccounts:
+		return s.prefix + "*." + account, nil // one filter, where naming both subjects would be two
 	case domain.OnlyBudgets:
 		return s.budgets + account, nil
 	}

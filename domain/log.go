@@ -63,6 +63,9 @@ type Scan struct {
 	Agent   AgentID
 	// From and Through bound the sequences, both inclusive; 0 is no bound.
 	From, Through uint64
+	// Most ends it after so many records, and no more are fetched than that takes;
+	// 0 is no bound.
+	Most int
 	// Live goes on with new records as they are stored.
 	Live bool
 }

@@ -21,6 +21,7 @@ type Desk struct {
 	*History
 	Queries   *Queries
 	Approvals *Approvals
+	Shadows   *Shadows
 	Limits    Limits
 	Faults    Faults
 

@@ -21,6 +21,7 @@ import (
 	"github.com/behalf-platform/behalf/infra/embedded"
 	"github.com/behalf-platform/behalf/infra/natsalarm"
 	"github.com/behalf-platform/behalf/infra/natslog"
+	"github.com/behalf-platform/behalf/infra/natsshadow"
 )
 
 // broker is this node's NATS: connections, and the server if it runs inside.
@@ -52,7 +53,8 @@ func embed(cfg serveConfig, auth authenticate, logs *slog.Logger) (_ *broker, er
 	b := &broker{}
 	b.server, err = embedded.Start(embedded.Config{
 		Dir: filepath.Join(cfg.Data, "nats"), Durability: embedded.Durability(cfg.Durability), Listen: listen,
-		Unsynced: []string{natsalarm.StreamName},
+		// What is lost of these is made again; and both remove messages.
+		Unsynced: []string{natsalarm.StreamName, natsshadow.StreamName},
 		Authenticate: func(user, password string) (embedded.Access, bool) {
 			if user == operatorName {
 				return operator.access(cfg.Partitions, password)

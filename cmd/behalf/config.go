@@ -13,6 +13,7 @@ import (
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/infra/embedded"
+	"github.com/behalf-platform/behalf/infra/natsshadow"
 )
 
 // databaseOff makes a node that keeps no read models and answers no queries.
@@ -51,6 +52,8 @@ type serveConfig struct {
 	Database    string // where queries are answered from: sqlite:PATH or postgres://…
 	MaxQueryLag time.Duration
 
+	ShadowAge time.Duration // after which what shadows recorded is removed
+
 	RateAgent, RateMember, RateAddress, RateFailures int // each per second; 0 is no limit
 
 	LogFormat, LogLevel string
@@ -77,6 +80,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.MaxSkew, "max-skew", 2*time.Second, "how far this node's clock may be off the log's before it stops deciding")
 	f.StringVar(&c.Database, "database", "", "where queries are answered from: sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME or off for a node that only decides (default sqlite:views.db in --data); deciding needs none")
 	f.DurationVar(&c.MaxQueryLag, "max-query-lag", 10*time.Second, "how far queries may be behind the log before /readyz/queries says no")
+	f.DurationVar(&c.ShadowAge, "shadow-age", 180*24*time.Hour, "how long what shadows recorded is kept, 2184h (91 days) to 87600h")
 	f.IntVar(&c.RateAgent, "rate-agent", 1000, "requests a second one agent key may make, with a burst of twice that; 0 is no limit")
 	f.IntVar(&c.RateMember, "rate-member", 5000, "requests a second one member token may make; 0 is no limit")
 	f.IntVar(&c.RateAddress, "rate-address", 0, "requests a second one address may make; 0 is no limit")
@@ -161,6 +165,9 @@ func (c *serveConfig) validate() error {
 	}
 	if least := time.Duration(domain.LeastRetention); c.DedupeWindow > least {
 		bad("--dedupe-window %s is too long; use %s or less, the least time decisions are kept", c.DedupeWindow, least)
+	}
+	if c.ShadowAge < natsshadow.LeastAge || c.ShadowAge > 87600*time.Hour {
+		bad("--shadow-age %s: use %s to 87600h", c.ShadowAge, domain.Duration(natsshadow.LeastAge))
 	}
 	if c.VerifyTimeout+c.MaxSkew > handlers.ClockSlack {
 		bad("--verify-timeout %s and --max-skew %s are together more than %s, the time within which a decision is looked for in the log; lower one", c.VerifyTimeout, c.MaxSkew, handlers.ClockSlack)

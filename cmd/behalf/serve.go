@@ -29,6 +29,7 @@ import (
 	"github.com/behalf-platform/behalf/handlers/natsapi"
 	"github.com/behalf-platform/behalf/infra/natsalarm"
 	"github.com/behalf-platform/behalf/infra/natslog"
+	"github.com/behalf-platform/behalf/infra/natsshadow"
 	"github.com/behalf-platform/behalf/projections"
 )
 
@@ -178,6 +179,7 @@ func (n *node) wire() {
 	}
 	n.watcher = &handlers.Watcher{Now: time.Now, MostLag: n.cfg.MaxQueryLag, Logs: n.logs}
 	n.desk.Queries = &handlers.Queries{Watcher: n.watcher}
+	n.desk.Shadows = &handlers.Shadows{Writer: n.desk.Writer, Now: time.Now, Logs: n.logs}
 	n.registerGauges()
 	n.registerViewGauges()
 }
@@ -206,7 +208,12 @@ func (n *node) open(ctx context.Context) error {
 	if n.alarms, err = natsalarm.Open(ctx, natsalarm.Config{Conn: n.broker.conn, Replicas: n.cfg.Replicas, Logger: n.logs, Now: time.Now}); err != nil {
 		return err
 	}
+	shadows, err := natsshadow.Open(ctx, natsshadow.Config{Conn: n.broker.conn, Replicas: n.cfg.Replicas, Age: n.cfg.ShadowAge, Logger: n.logs})
+	if err != nil {
+		return err
+	}
 	n.log = log
+	n.desk.Shadows.Log, n.desk.Shadows.Decisions = shadows, log
 	n.minder.Alarms = n.alarms
 	n.minder.Wake = natsapi.Waker(ctx, n.broker.conn, n.logs)
 	n.desk.Approvals.Partitions = log.Partitions
@@ -245,6 +252,7 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 		"watch the log":     n.gate.Run,
 		"keep read models":  n.keepViews,
 		"set alarms":        n.minder.Run,
+		"run shadows":       n.desk.Shadows.Run,
 		"share limits":      func(ctx context.Context) error { return n.desk.Share(ctx, n.gate.MayDecide, n.logs) },
 		"end connections":   n.endConnections,
 		"listen for alarms": func(ctx context.Context) error { return n.alarms.Run(ctx, n.minder.Ring) },

@@ -85,6 +85,11 @@ func routes() map[string]route {
 		"PUT /v1/agents/{agent}/permissions/{permission}":         {serve: replace},
 		"POST /v1/agents/{agent}/permissions/{permission}/revoke": {serve: revoke},
 
+		"POST /v1/agents/{agent}/shadow":            {serve: startShadow},
+		"GET /v1/agents/{agent}/shadow":             {serve: shadow},
+		"GET /v1/agents/{agent}/shadow/differences": {serve: shadowDifferences},
+		"POST /v1/agents/{agent}/shadow/stop":       {serve: stopShadow},
+
 		"GET /v1/approvals":                     {serve: approvals, reads: true},
 		"GET /v1/approvals/{approval}":          {serve: approval, reads: true},
 		"POST /v1/approvals/{approval}/approve": {serve: approve},

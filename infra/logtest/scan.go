@@ -148,6 +148,9 @@ func scanOnly(ctx context.Context, t *testing.T, b *bench) {
 			}
 		}
 		sameSeqs(t, mustScan(ctx, t, l, q), want...)
+		q.Most = 2
+		sameSeqs(t, mustScan(ctx, t, l, q), want[:min(len(want), 2)]...)
+		q.Most = 0
 		q.Through = all[4].Position.Seq
 		sameSeqs(t, mustScan(ctx, t, l, q), early...)
 		q.From, q.Through = all[5].Position.Seq, 0

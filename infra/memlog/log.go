@@ -249,6 +249,9 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 		if err := yield(r, err); err != nil {
 			return err
 		}
+		if q.Most--; q.Most == 0 {
+			return nil
+		}
 	}
 	return nil
 }

@@ -42,6 +42,8 @@ type section struct {
 	// through is the last sequence that is wanted, all up to it being stored
 	// already, or 0 to go on with what comes.
 	through uint64
+	// most is how many messages are wanted, 0 for all.
+	most int
 }
 
 // keep is a choice of what is read.
@@ -59,10 +61,14 @@ func (s section) ends() bool { return s.through > 0 }
 
 // inFlight is how many messages may be on their way: none that nobody wants.
 func (s section) inFlight() int {
-	if !s.ends() || s.through < s.from {
-		return inFlight
+	most := inFlight
+	if s.most > 0 {
+		most = min(most, s.most)
 	}
-	return int(min(inFlight, s.through-s.from+1))
+	if !s.ends() || s.through < s.from {
+		return most
+	}
+	return int(min(uint64(most), s.through-s.from+1))
 }
 
 // item is a message that was read. Those that are not kept are there to show

@@ -32,7 +32,7 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 	if max(q.From, 1) > end {
 		return nil
 	}
-	wanted, patience := section{from: q.From, filter: filter, through: end}, scanPatience
+	wanted, patience := section{from: q.From, filter: filter, through: end, most: q.Most}, scanPatience
 	if filter != "" && q.Only == "" {
 		wanted.keep = keepDecisions
 	}
@@ -46,6 +46,9 @@ func (l *Log) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorde
 		if it.kept {
 			if err := yield(it.record, it.err); err != nil {
 				return err
+			}
+			if q.Most--; q.Most == 0 {
+				return errEnough
 			}
 		}
 		if it.seq < end {

@@ -52,7 +52,7 @@ type WhatIf struct {
 	// account's agents spend: the other agents' own records are not among it.
 	alone bool
 	// see, if there is one, is shown each decision that was made.
-	see func(*supposition)
+	see   func(*supposition)
 	tally whatIfTally
 	// failed is why no more can be decided, set once.
 	failed atomic.Pointer[CandidateError]

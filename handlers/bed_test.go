@@ -13,6 +13,7 @@ import (
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/infra/memlog"
+	"github.com/behalf-platform/behalf/infra/memshadow"
 	"github.com/behalf-platform/behalf/projections"
 )
 
@@ -24,9 +25,11 @@ type bed struct {
 	t     *testing.T
 	log   *memlog.Log
 	views *fakeViews
-	owner handlers.Member
-	token string
-	ahead time.Duration // of the time of the bubble, see leap
+	// shadows is where all nodes record shadows.
+	shadows *memshadow.Log
+	owner   handlers.Member
+	token   string
+	ahead   time.Duration // of the time of the bubble, see leap
 }
 
 // node is a server without its sockets.
@@ -50,7 +53,7 @@ func lie(t *testing.T, test func(*testing.T, *bed)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bed{t: t, log: memlog.New(memlog.Config{FirstAccount: home, Now: time.Now, Epoch: 1}), views: newFakeViews(), token: domain.MemberTokenPrefix + "owner-of-the-test-account-0123456789"}
+		b := &bed{t: t, log: memlog.New(memlog.Config{FirstAccount: home, Now: time.Now, Epoch: 1}), views: newFakeViews(), shadows: &memshadow.Log{}, token: domain.MemberTokenPrefix + "owner-of-the-test-account-0123456789"}
 		n := b.node()
 		account, err := n.OpenAccount(t.Context(), home, domain.OpenAccount{
 			Name: "Home", Currency: "USD", Owner: "mem_owner", Token: domain.HashToken(b.token),
@@ -94,6 +97,7 @@ func (b *bed) node() *node {
 		Approvals: &handlers.Approvals{Passports: n.passports, Now: now, Partitions: n.log.Partitions, Current: n.gate.Current},
 		Faults:    handlers.Faults{Logs: slog.New(slog.DiscardHandler), Now: now},
 	}
+	n.Desk.Shadows = &handlers.Shadows{Log: b.shadows, Decisions: n.log, Writer: n.Desk.Writer, Now: now, Logs: slog.New(slog.DiscardHandler)}
 	n.watcher = &handlers.Watcher{Log: n.log, Now: now, MostLag: 5 * time.Second, Logs: slog.New(slog.DiscardHandler)}
 	n.Desk.Queries = &handlers.Queries{Log: n.log, Watcher: n.watcher}
 	n.Desk.Queries.Use(b.views)

@@ -35,7 +35,7 @@ func TestEveryKindHasASchemaAndEverySchemaAKind(t *testing.T) {
 			t.Errorf("%s: got the kind %v, want the one the file is named for", file, stored)
 		}
 	}
-	for _, kind := range domain.Kinds() {
+	for _, kind := range slices.Concat(domain.Kinds(), domain.ShadowKinds()) {
 		want = append(want, string(kind))
 	}
 	wantSame(t, "kinds with a schema", got, want)
@@ -68,7 +68,7 @@ func mustValidators(t *testing.T) map[domain.Kind]*jsonschema.Schema {
 		}
 	}
 	validators := map[domain.Kind]*jsonschema.Schema{}
-	for _, kind := range domain.Kinds() {
+	for _, kind := range slices.Concat(domain.Kinds(), domain.ShadowKinds()) {
 		var err error
 		if validators[kind], err = compiler.Compile(ids["events/"+string(kind)+".json"]); err != nil {
 			t.Fatal(err)
@@ -80,7 +80,12 @@ func mustValidators(t *testing.T) map[domain.Kind]*jsonschema.Schema {
 // mustGoldens reads the golden records of domain.
 func mustGoldens(t *testing.T) map[string]any {
 	t.Helper()
-	paths, err := filepath.Glob("../domain/testdata/events/*.json")
+	return mustRecords(t, "events")
+}
+
+func mustRecords(t *testing.T, folder string) map[string]any {
+	t.Helper()
+	paths, err := filepath.Glob("../domain/testdata/" + folder + "/*.json")
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no golden records: %v", err)
 	}

@@ -125,6 +125,8 @@ func TestOpenAPINamesWhatTheCodeTakesAndGives(t *testing.T) {
 	budget["required"] = append(budget["required"].([]any), "currency")
 	c.wantFits(c.object("/components/schemas/Terms"), reflect.TypeFor[domain.Terms](), "", nil)
 	c.wantFits(c.object("/components/schemas/LimitsIn"), reflect.TypeFor[domain.Limits](), "", nil)
+	c.wantFits(c.object("/components/schemas/Shadow"), reflect.TypeFor[handlers.ShadowView](), "", nil)
+	c.wantFits(c.object("/components/schemas/ShadowDifferencePage"), reflect.TypeFor[handlers.ShadowDifferencePage](), "", nil)
 }
 
 // TestEveryExampleFits holds the examples against the schemas they stand

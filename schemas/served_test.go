@@ -74,7 +74,45 @@ func (s *server) settle() world {
 	s.approve(&w)
 	s.limit(&w)
 	s.replay(&w)
+	s.shadow(&w)
 	return w
+}
+
+// shadow brings what is about shadows to its success.
+func (s *server) shadow(w *world) {
+	s.t.Helper()
+	const path = "/{agent}/shadow"
+	send := func(want int, method, rest, query, body string) map[string]any {
+		s.t.Helper()
+		return s.do(want, ask{
+			route: method + " /v1/agents" + path + rest, target: "/v1/agents/agent_ollie/shadow" + rest + query, token: ownerToken, body: body,
+		})
+	}
+	body := `{"for":"24h","note":"stricter","candidate":{"only":true,"add":[{"action":"shadow.only"},` + askingTerms + `,` + fullTerms + `],"limits":` + allLimits + `}}`
+	first := send(201, "POST", "", "", body)
+	if again := send(201, "POST", "", "", body); again["supersedes"] != first["shadowId"] || again["candidateDigest"] != first["candidateDigest"] {
+		s.t.Errorf("got %v, want it to take the place of %v", again, first)
+	}
+	for range 2 {
+		s.do(200, ask{route: "POST /v1/verify", target: "/v1/verify", token: w.agentKey, body: `{"action":"shadow.only"}`})
+	}
+	for view := map[string]any{}; view["counts"] == nil || view["counts"].(map[string]any)["decided"] != 2.0; {
+		if view = send(200, "GET", "", "", ""); s.t.Context().Err() != nil || s.t.Failed() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	page := send(200, "GET", "/differences", "?limit=1", "")
+	if list := page["differences"].([]any); len(list) != 1 || page["nextCursor"] == nil {
+		s.t.Errorf("got %v, want one difference and a cursor", page)
+	}
+	send(400, "GET", "/differences", "?cursor=x", "")
+	if v := send(200, "POST", "/stop", "", `{"note":"enough"}`); v["stoppedBecause"] != "member" {
+		s.t.Errorf("got %v, want it stopped by a member", v)
+	}
+	s.do(201, ask{route: "POST /v1/agents", target: "/v1/agents", token: ownerToken, body: `{"agentId":"agent_off","name":"Off"}`})
+	s.do(200, ask{route: "POST /v1/agents/{agent}/disable", target: "/v1/agents/agent_off/disable", token: ownerToken, body: `{}`})
+	s.do(409, ask{route: "POST /v1/agents" + path, target: "/v1/agents/agent_off/shadow", token: ownerToken, body: body})
 }
 
 // replay brings what is about the past to its success.
@@ -313,6 +351,7 @@ var bodies = map[string]string{
 	"verify": `{"action":"mail.read"}`, "verifyAlias": `{"action":"mail.read"}`, "preview": `{"action":"mail.read","agentId":"agent_nobody"}`,
 	"registerAgent": `{"agentId":"agent_ollie","name":"Ollie"}`, "grantPermission": fullTerms, "replacePermission": fullTerms,
 	"addMember": `{"name":"Ada","role":"VIEWER"}`, "changeRole": `{"role":"VIEWER"}`,
+	"startShadow":   `{"candidate":{"only":true}}`,
 	"reportOutcome": `{"outcome":"failed"}`, "setDriver": `{"driver":""}`,
 }
 

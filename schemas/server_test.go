@@ -17,6 +17,7 @@ import (
 	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/handlers/httpapi"
 	"github.com/behalf-platform/behalf/infra/memlog"
+	"github.com/behalf-platform/behalf/infra/memshadow"
 	"github.com/behalf-platform/behalf/infra/sqlviews"
 	"github.com/behalf-platform/behalf/projections"
 	"github.com/behalf-platform/behalf/schemas/schematest"
@@ -44,6 +45,7 @@ func mustServe(t *testing.T) *server {
 	stopped, stop := context.WithCancel(t.Context())
 	stop() // a stream of decisions ends at once
 	lanes := handlers.NewLanes()
+	shadows := &memshadow.Log{}
 	watcher := &handlers.Watcher{Log: log, Now: time.Now, MostLag: time.Minute, Logs: slog.New(slog.DiscardHandler), Every: 10 * time.Millisecond}
 	queries := &handlers.Queries{Log: log, Watcher: watcher}
 	mustProject(t, log, queries, watcher)
@@ -68,6 +70,7 @@ func mustServe(t *testing.T) *server {
 			},
 			Limits: limits,
 		}
+		desk.Shadows = &handlers.Shadows{Log: shadows, Decisions: log, Writer: desk.Writer, Now: time.Now, Logs: slog.New(slog.DiscardHandler)}
 		return desk, httpapi.New(stopped, desk, slog.New(slog.DiscardHandler)).Handler()
 	}
 	// A clock that stands still never fills a limit again.
@@ -76,6 +79,7 @@ func mustServe(t *testing.T) *server {
 	desk, open := door(handlers.Limits{}, nil)
 	s.open = open
 	s.running = httpapi.New(t.Context(), desk, slog.New(slog.DiscardHandler)).Handler()
+	mustShadow(t, desk.Shadows)
 	_, s.limited = door(handlers.Limits{Addresses: still}, nil)
 	_, s.closed = door(handlers.Limits{}, errors.New("it is still reading the log"))
 	for still.Pass("192.0.2.1") == nil { // where httptest's requests come from
@@ -116,6 +120,20 @@ func mustProject(t *testing.T, log *memlog.Log, queries *handlers.Queries, watch
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// mustShadow decides under candidates until the test ends.
+func mustShadow(t *testing.T, shadows *handlers.Shadows) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	shadows.Idle = time.Millisecond
+	var run sync.WaitGroup
+	run.Go(func() {
+		if err := shadows.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { stop(); run.Wait() })
 }
 
 // ask is one request.

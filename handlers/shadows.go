@@ -24,7 +24,7 @@ type ShadowLog interface {
 	Read(ctx context.Context, of domain.Stream, seq uint64) (domain.ShadowRecorded, error)
 	// Follow calls see with the kind of the newest record of each agent, then of
 	// each that is stored, until ctx ends. It may skip all but the newest, and
-	// show one again.
+	// show one again or an older one, but never last.
 	Follow(ctx context.Context, see func(domain.Stream, domain.Kind)) error
 }
 

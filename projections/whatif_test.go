@@ -134,6 +134,22 @@ func TestWhatIf(t *testing.T) {
 			consequences: "agent_ollie 1 ALLOWED->AMOUNT_EXCEEDS_LIMIT; agent_ollie 1 BUDGET_EXCEEDED->ALLOWED; +40.00 -150.00 USD",
 		},
 		{
+			// What the one that was there has spent, the new one has not.
+			name: "only what is added", real: buy("500.00", "300.00"),
+			history:      func(b *whatIfBed) { b.asks("100", allowedCode, "200", allowedCode, "40", overBudget) },
+			candidate:    AgentCandidate{Only: true, Add: []domain.Terms{buy("150.00", "")}},
+			recorded:     "agent_ollie 1 ALLOWED->AMOUNT_EXCEEDS_LIMIT; agent_ollie 1 BUDGET_EXCEEDED->ALLOWED; +40.00 -200.00 USD",
+			consequences: "agent_ollie 1 ALLOWED->AMOUNT_EXCEEDS_LIMIT; agent_ollie 1 BUDGET_EXCEEDED->ALLOWED; +40.00 -200.00 USD",
+		},
+		{
+			// One that is replaced is kept.
+			name: "only what is replaced", real: buy("500.00", "300.00"),
+			history:      func(b *whatIfBed) { b.asks("100", allowedCode, "200", allowedCode, "40", overBudget) },
+			candidate:    AgentCandidate{Only: true, Replace: map[domain.PermissionID]domain.Terms{"perm_buy": buy("150.00", "")}},
+			recorded:     "agent_ollie 1 ALLOWED->AMOUNT_EXCEEDS_LIMIT; agent_ollie 1 BUDGET_EXCEEDED->ALLOWED; +40.00 -200.00 USD",
+			consequences: "agent_ollie 1 ALLOWED->AMOUNT_EXCEEDS_LIMIT; agent_ollie 1 BUDGET_EXCEEDED->ALLOWED; +40.00 -200.00 USD",
+		},
+		{
 			name: "a permission removed", real: buy("500.00", "300.00"),
 			history:      func(b *whatIfBed) { b.asks("100", allowedCode, "200", allowedCode, "40", overBudget) },
 			candidate:    AgentCandidate{Remove: []domain.PermissionID{"perm_buy"}},

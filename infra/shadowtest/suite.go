@@ -26,7 +26,8 @@ type Log interface {
 	// Read is the record of an agent at a sequence, or [domain.ErrNotRecorded].
 	Read(ctx context.Context, of domain.Stream, seq uint64) (domain.ShadowRecorded, error)
 	// Follow calls see with the kind of the newest record of each agent, then of
-	// each that is stored, until ctx ends.
+	// each that is stored, until ctx ends. It may show one again or an older one,
+	// but never last.
 	Follow(ctx context.Context, see func(domain.Stream, domain.Kind)) error
 }
 
@@ -199,10 +200,7 @@ func follows(ctx context.Context, t *testing.T, l Log, b bench) {
 		for len(left) > 0 {
 			select {
 			case got := <-all:
-				if !left[got] {
-					t.Errorf("got %v, want one of %v", got, left)
-				}
-				delete(left, got)
+				delete(left, got) // a server that lags shows older ones first
 			case <-ctx.Done():
 				t.Fatalf("never saw %v", left)
 			}

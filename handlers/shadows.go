@@ -47,8 +47,10 @@ type Shadows struct {
 	Logs      *slog.Logger
 	// Busy and Idle are the pauses between two looks at the log while there is
 	// more to decide, and while there is not. Aside is how long a node leaves a
-	// shadow to another that records it. Each has a default.
+	// shadow to another that records it. Batch is how many of an agent's records
+	// are read at a time. Each has a default.
 	Busy, Idle, Aside time.Duration
+	Batch             int
 
 	once  sync.Once
 	lanes *Lanes
@@ -66,6 +68,7 @@ func (s *Shadows) init() {
 		s.Busy = cmp.Or(s.Busy, 10*time.Millisecond)
 		s.Idle = cmp.Or(s.Idle, 500*time.Millisecond)
 		s.Aside = cmp.Or(s.Aside, 5*time.Second)
+		s.Batch = cmp.Or(s.Batch, 512)
 	})
 }
 

@@ -12,14 +12,11 @@ import (
 	"github.com/behalf-platform/behalf/projections"
 )
 
-// shadowBatch is how many of an agent's records are read at a time.
-const shadowBatch = 512
-
 // Pauses after what is wrong for longer: what this version can't read, and a log
 // that doesn't answer.
 const (
 	shadowUnreadable = time.Minute
-	shadowBroken     = 2 * time.Second
+	shadowBroken     = 5 * time.Second
 )
 
 // shadowRun is one agent's shadow as this node decides it. Only Run touches it.
@@ -196,7 +193,7 @@ func (s *Shadows) read(ctx context.Context, run *shadowRun) (more bool, err erro
 		if own, err = s.batch(ctx, run.of, run.known.Begun.Partition, from, through); err != nil {
 			return false, err
 		}
-		if more = len(own) == shadowBatch; more {
+		if more = len(own) == s.Batch; more {
 			through = own[len(own)-1].Position.Seq
 		}
 		if err := s.merge(ctx, run, own, from, through); err != nil || run.ending != "" {
@@ -215,7 +212,7 @@ func (s *Shadows) read(ctx context.Context, run *shadowRun) (more bool, err erro
 // may be kept at a time.
 func (s *Shadows) batch(ctx context.Context, of domain.Stream, partition uint16, from, through uint64) (own []domain.Recorded, err error) {
 	err = s.Decisions.Scan(ctx, domain.Scan{
-		Partition: partition, Account: of.Account, Agent: of.Agent, Only: domain.OnlyAgents, From: from, Through: through, Most: shadowBatch,
+		Partition: partition, Account: of.Account, Agent: of.Agent, Only: domain.OnlyAgents, From: from, Through: through, Most: s.Batch,
 	}, func(r domain.Recorded, err error) error {
 		own = append(own, r)
 		return err

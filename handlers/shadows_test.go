@@ -13,6 +13,7 @@ import (
 
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
+	"github.com/behalf-platform/behalf/projections"
 )
 
 const ollie domain.AgentID = "agent_ollie"
@@ -297,6 +298,69 @@ func TestAnotherShadowTakesTheOnesPlace(t *testing.T) {
 	})
 }
 
+// TestAShadowReadsInTheOrderOfTheLog has agents spend what is their account's, so
+// that each decision of one stands on what the other has done, and reads a few
+// records at a time.
+func TestAShadowReadsInTheOrderOfTheLog(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		n := b.node()
+		key, p := n.agent(ollie)
+		other, _ := n.agent("agent_other")
+		n.Shadows.Batch = 3
+		limits := domain.Limits{Budgets: []domain.Budget{{Amount: "1000", Currency: "USD", Per: domain.InTotal}}}
+		if _, err := n.SetAccountLimits(t.Context(), b.owner, limits); err != nil {
+			t.Fatal(err)
+		}
+		n.asks(key)
+		time.Sleep(time.Second)
+		began := n.shadow(p)
+		spend := func(key domain.TokenHash, amount domain.Decimal) {
+			if _, err := n.verify(key, &domain.Ask{Action: "purchase", Vendor: "coachella.com", Amount: amount}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 12 {
+			switch i {
+			case 2, 7:
+				spend(other, "90")
+			case 5:
+				limits.Budgets[0].Amount = "1500"
+				if _, err := n.SetAccountLimits(t.Context(), b.owner, limits); err != nil {
+					t.Fatal(err)
+				}
+			}
+			spend(key, domain.Decimal([]string{"100", "260", "30"}[i%3]))
+		}
+		n.shadowing()
+		time.Sleep(5 * time.Second)
+		v, err := n.Shadows.Find(t.Context(), b.asOwner(), ollie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whatIf := projections.WhatIf{
+			Range: projections.Range{Agent: ollie, Since: began.StartedAt}, Mode: projections.Consequences,
+			Candidate: projections.Candidate{Agents: map[domain.AgentID]projections.AgentCandidate{ollie: projections.AgentCandidate(began.Candidate)}},
+		}
+		want, err := whatIf.Run(func(take func(domain.Recorded, error) error) error {
+			return n.log.Scan(context.Background(), domain.Scan{}, take)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]uint64{}
+		for _, c := range v.Counts.Changes {
+			got[fmt.Sprint(c.From, c.To)] = c.Count
+		}
+		wants := map[string]uint64{}
+		for _, c := range want.Changes {
+			wants[fmt.Sprint(c.From, c.To)] = c.Count
+		}
+		if v.Counts.Decided != want.Decisions || !reflect.DeepEqual(got, wants) || len(wants) < 2 {
+			t.Errorf("got  %d, %v\nwant %d, %v, of two kinds or more", v.Counts.Decided, got, want.Decisions, wants)
+		}
+	})
+}
+
 // counted counts what is asked of the log.
 type counted struct {
 	handlers.FollowedLog
@@ -394,6 +458,25 @@ func TestAShadowGoesOnWhateverBreaks(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A server that lost power may not have all of what it acknowledged. That is
+// decided again.
+func TestAShadowGoesOnFromWhatIsLeft(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		n := b.node()
+		key, p := n.agent(ollie)
+		n.shadowing()
+		n.shadow(p)
+		n.asks(key)
+		n.asks(key)
+		time.Sleep(5 * time.Second)
+		n.wantShadow(domain.ShadowIsRunning, "", after(2))
+		b.shadows.Lose(4)
+		n.asks(key)
+		time.Sleep(time.Minute)
+		n.wantShadow(domain.ShadowIsRunning, "", after(3))
+	})
 }
 
 func TestTwoNodesRecordAShadowOnce(t *testing.T) {

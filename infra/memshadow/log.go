@@ -78,6 +78,17 @@ func (l *Log) store(s domain.Stream, last uint64, e entry) (uint64, error) {
 	return seq, nil
 }
 
+// Lose forgets the newest n records, as a server that loses power may.
+func (l *Log) Lose(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = l.entries[:max(0, len(l.entries)-n):max(0, len(l.entries)-n)]
+	clear(l.newest)
+	for i, e := range l.entries {
+		l.newest[e.stream] = uint64(i + 1)
+	}
+}
+
 // Newest is the newest record of an agent, or [domain.ErrNotRecorded].
 func (l *Log) Newest(ctx context.Context, of domain.Stream) (domain.ShadowRecorded, error) {
 	if err := check(of); err != nil {
@@ -117,7 +128,7 @@ func (l *Log) Follow(ctx context.Context, see func(domain.Stream, domain.Kind)) 
 		}
 		grown, all := l.grown, slices.Clip(l.entries)
 		var seen []entry
-		for i := next; i < len(all); i++ {
+		for i := min(next, len(all)); i < len(all); i++ {
 			if begun || l.newest[all[i].stream] == uint64(i+1) {
 				seen = append(seen, all[i])
 			}

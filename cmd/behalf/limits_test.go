@@ -160,6 +160,7 @@ Remind every      never
 Most pending      20 an agent
 Self-approval     no
 Share comments    yes
+Decisions kept    for ever
 Version           3
 `, "account", "show")
 

@@ -10,6 +10,7 @@ import (
 // Crowd counts the asks that are being decided on a node, so that what can wait
 // gives way to them: they share the processors. In a nil Crowd nobody is counted.
 type Crowd struct {
+	now  func() time.Time
 	few  int64
 	asks atomic.Int64
 	// more is how many asks have come when there were more than few already.
@@ -17,7 +18,9 @@ type Crowd struct {
 }
 
 // NewCrowd counts as a crowd what the processors can't decide at once.
-func NewCrowd() *Crowd { return &Crowd{few: int64(4 * runtime.GOMAXPROCS(0))} }
+func NewCrowd(now func() time.Time) *Crowd {
+	return &Crowd{now: now, few: int64(4 * runtime.GOMAXPROCS(0))}
+}
 
 func (c *Crowd) enter() {
 	if c != nil && c.asks.Add(1) > c.few {
@@ -31,12 +34,19 @@ func (c *Crowd) leave() {
 	}
 }
 
-// Seen changes while there is a crowd.
-func (c *Crowd) Seen() uint64 {
+// Stint is some work of those who give way.
+type Stint struct {
+	crowd *Crowd
+	seen  uint64 // of more, when it began
+	began time.Time
+}
+
+// Work begins a Stint.
+func (c *Crowd) Work() Stint {
 	if c == nil {
-		return 0
+		return Stint{}
 	}
-	return c.more.Load()
+	return Stint{c, c.more.Load(), c.now()}
 }
 
 const (
@@ -47,16 +57,18 @@ const (
 	glance = 10 * time.Millisecond
 )
 
-// Rest waits after work that took so long, as long as there is a crowd; seen is
-// what [Crowd.Seen] said before the work. Whoever works and rests by turns takes
-// an eighth of a processor from those who decide, however long they come, and
-// gets on all the same.
-func (c *Crowd) Rest(ctx context.Context, seen uint64, worked time.Duration) {
-	for rest := min(rests*worked, mostRest); rest > 0; rest -= glance {
-		now := c.Seen()
-		if now == seen || sleep(ctx, min(rest, glance)) != nil {
+// Rest ends the work, and waits as long as there is a crowd. Whoever works and
+// rests by turns takes an eighth of a processor from those who decide, however
+// long they come, and gets on all the same.
+func (s Stint) Rest(ctx context.Context) {
+	if s.crowd == nil {
+		return
+	}
+	for rest := min(rests*s.crowd.now().Sub(s.began), mostRest); rest > 0; rest -= glance {
+		more := s.crowd.more.Load()
+		if more == s.seen || sleep(ctx, min(rest, glance)) != nil {
 			return
 		}
-		seen = now
+		s.seen = more
 	}
 }

@@ -25,13 +25,14 @@ func TestWorkGivesWayToACrowd(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := &Crowd{few: 4}
+				c := &Crowd{few: 4, now: time.Now}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				for range tt.asks {
 					c.enter()
 				}
-				seen := c.Seen()
+				work := c.Work()
+				time.Sleep(tt.worked)
 				begun := time.Now()
 				go func() {
 					for ctx.Err() == nil && time.Since(begun) < tt.leave {
@@ -41,7 +42,7 @@ func TestWorkGivesWayToACrowd(t *testing.T) {
 					}
 				}()
 				synctest.Wait()
-				c.Rest(ctx, seen, tt.worked)
+				work.Rest(ctx)
 				if got := time.Since(begun); got < tt.min || got > tt.max {
 					t.Errorf("got a rest of %s, want %s to %s", got, tt.min, tt.max)
 				}
@@ -54,11 +55,12 @@ func TestRestEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		c := &Crowd{}
-		seen := c.Seen()
+		c := &Crowd{now: time.Now}
+		work := c.Work()
 		c.enter()
+		time.Sleep(time.Minute)
 		begun := time.Now()
-		c.Rest(ctx, seen, time.Minute)
+		work.Rest(ctx)
 		if got := time.Since(begun); got != 0 {
 			t.Errorf("got a rest of %s, want none", got)
 		}

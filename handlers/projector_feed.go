@@ -155,10 +155,10 @@ func (f *feed) write(ctx context.Context, next filled) error {
 		return fmt.Errorf("wait for the log: %w", err)
 	}
 	events := next.batch.Events
-	seen, began := f.p.Crowd.Seen(), time.Now()
+	work := f.p.Crowd.Work()
 	err := f.p.Store.Apply(ctx, f.view, next.span, next.batch)
 	if err == nil {
-		f.p.Crowd.Rest(ctx, seen, time.Since(began))
+		work.Rest(ctx)
 		f.moved = true
 		if next.span.Through >= f.cautious {
 			f.most = f.usual

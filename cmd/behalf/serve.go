@@ -158,7 +158,7 @@ func (n *node) wire() {
 		Identifier: &handlers.Identifier{Passports: &n.passports},
 		Verifier: &handlers.Verifier{
 			Passports: &n.passports, Lanes: lanes, Now: time.Now, Ready: n.gate.MayDecide, CatchUp: n.gate.CatchUp,
-			Timeout: n.cfg.VerifyTimeout, Metrics: handlers.NewMetrics(n.registry), Crowd: handlers.NewCrowd(),
+			Timeout: n.cfg.VerifyTimeout, Metrics: handlers.NewMetrics(n.registry), Crowd: handlers.NewCrowd(time.Now),
 		},
 		Writer: &handlers.Writer{
 			Passports: &n.passports, Lanes: lanes, Now: time.Now, CatchUp: n.gate.CatchUp, Timeout: 10 * time.Second,

@@ -112,6 +112,9 @@ func (c *Client) header(d Delivery) (http.Header, error) {
 		return nil, err
 	}
 	if d.Replay != "" {
+		if !webhooksig.ValidID(d.Replay) {
+			return nil, fmt.Errorf("send a webhook: %+q is not the id of a replay", d.Replay[:min(len(d.Replay), 64)])
+		}
 		fields = append(fields, webhooksig.Field{Name: "webhook-replay", Value: d.Replay})
 	}
 	header := make(http.Header, len(fields)+1+len(d.Header))

@@ -45,7 +45,7 @@ func (b Body) Append(to []byte, form Form) ([]byte, error) {
 	case Standard:
 		to = append(to, '{')
 	case ReferenceForm:
-		if !validID(b.ID) {
+		if !ValidID(b.ID) {
 			return nil, fmt.Errorf("write a webhook's body: %q is not an event id", b.ID[:min(len(b.ID), 64)])
 		}
 		timeName = `,"createdAt":"`

@@ -102,10 +102,9 @@ func NewSigner(schemes Scheme, keys ...Key) (*Signer, error) {
 	return &Signer{parts: func() *signerParts { return parts }}, nil
 }
 
-// Sign appends the headers of a delivery. An id is letters, digits, "_" and "-",
-// at most 128: a dot in it would let what is signed be read in two ways.
+// Sign appends the headers of a delivery. Its id must be a [ValidID].
 func (s *Signer) Sign(to []Field, m Message) ([]Field, error) {
-	if !validID(m.ID) {
+	if !ValidID(m.ID) {
 		return nil, fmt.Errorf("sign a webhook: %q is not an event id", m.ID[:min(len(m.ID), 64)])
 	}
 	parts, at := s.parts(), strconv.FormatInt(m.At.Unix(), 10)
@@ -196,7 +195,9 @@ func referenceKey(secret Secret) []byte {
 	return hex.AppendEncode(nil, sum[:])
 }
 
-func validID(id string) bool {
+// ValidID reports whether id can be signed: 1 to 128 letters, digits, "_", "-".
+// A dot in it would let what is signed be read in two ways.
+func ValidID(id string) bool {
 	if id == "" || len(id) > 128 {
 		return false
 	}

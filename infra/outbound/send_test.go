@@ -1,6 +1,7 @@
 package outbound_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/x509"
 	"io"
@@ -151,6 +152,26 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 	if len(seen) != 2 {
 		t.Errorf("got connections %v, want one, and one after it was closed", seen)
+	}
+}
+
+// One that the receiver closes just as it is used again costs none either.
+func TestClosedWhileUsedAgain(t *testing.T) {
+	t.Parallel()
+	var connections atomic.Int32
+	address := listen(t, func(conn net.Conn) {
+		connections.Add(1)
+		_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
+		_, _ = http.ReadRequest(bufio.NewReader(conn))
+	})
+	client := mustClient(t)
+	for i := range 2 {
+		if got := client.Send(t.Context(), delivery(t, "http://"+address)); got.Category != outbound.OK {
+			t.Fatalf("attempt %d: got %+v, want it taken", i, got)
+		}
+	}
+	if got := connections.Load(); got != 2 {
+		t.Errorf("got %d connections, want one for each", got)
 	}
 }
 

@@ -319,7 +319,9 @@ func TestProxy(t *testing.T) {
 // A delivery through a proxy is secured end to end.
 func TestProxyTunnels(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.Config.ErrorLog = quiet
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	proxy := serve(t, tunnelTo(t, server.Listener.Addr().String()))
 	at, err := url.Parse(proxy.URL)
@@ -344,16 +346,16 @@ func tunnelTo(t *testing.T, address string) http.HandlerFunc {
 			return
 		}
 		defer far.Close()
-		w.WriteHeader(http.StatusOK)
-		near, _, err := http.NewResponseController(w).Hijack()
+		near, read, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		defer near.Close()
+		_, _ = io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n")
 		go func() {
 			defer far.Close()
-			_, _ = io.Copy(far, near)
+			_, _ = io.Copy(far, read)
 		}()
 		_, _ = io.Copy(near, far)
 	}

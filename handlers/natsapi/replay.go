@@ -416,7 +416,10 @@ func withoutSecrets(e domain.Event) domain.Event {
 		domain.AgentDriverChanged, domain.AgentLimitsSet, domain.AgentBudgetShared,
 		domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked, domain.DecisionMade, domain.DecisionSettled,
 		domain.ApprovalVoted, domain.ApprovalApproved, domain.ApprovalDenied, domain.ApprovalCancelled, domain.ApprovalReminded,
-		domain.ApprovalExpired, domain.BudgetSet, domain.BudgetCharged, domain.BudgetReleased:
+		domain.ApprovalExpired, domain.BudgetSet, domain.BudgetCharged, domain.BudgetReleased,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 	}
 	return e
 }

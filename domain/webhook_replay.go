@@ -119,10 +119,10 @@ func (s ReplaySelection) checkIDs() error {
 	}
 	for i, id := range s.EventIDs {
 		if !validULID(EventPrefix, string(id)) {
-			return RejectField(Invalid, pointer("/eventIds", i), "%s is not the id of an event (%s…)", quote(string(id)), EventPrefix)
+			return RejectField(Invalid, pointer("eventIds", i), "%s is not the id of an event (%s…)", quote(string(id)), EventPrefix)
 		}
 		if slices.Contains(s.EventIDs[:i], id) {
-			return RejectField(Invalid, pointer("/eventIds", i), "%s is there twice", id)
+			return RejectField(Invalid, pointer("eventIds", i), "%s is there twice", id)
 		}
 	}
 	return nil

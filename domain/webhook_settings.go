@@ -95,11 +95,11 @@ func checkTypes(filters, known []string) error {
 		begin, open := strings.CutSuffix(filter, "*")
 		whole := !open || begin == "" || strings.HasSuffix(begin, ".")
 		if !whole || !slices.ContainsFunc(known, func(kind string) bool { return covers(filter, kind) }) {
-			return RejectField(Invalid, pointer(field, i), `%s is not a type of event; there are %s, "noun.*" for all of a noun, and "*" for all`,
+			return RejectField(Invalid, pointer(field[1:], i), `%s is not a type of event; there are %s, "noun.*" for all of a noun, and "*" for all`,
 				quote(filter), strings.Join(known, ", "))
 		}
 		if slices.Contains(filters[:i], filter) {
-			return RejectField(Invalid, pointer(field, i), "%s is there twice", filter)
+			return RejectField(Invalid, pointer(field[1:], i), "%s is there twice", filter)
 		}
 	}
 	return nil
@@ -115,10 +115,10 @@ func (s EndpointSettings) checkAgents() error {
 	}
 	for i, id := range s.Agents {
 		if !ValidID(string(id)) {
-			return RejectField(Invalid, pointer(field, i), "%s is not the id of an agent", quote(string(id)))
+			return RejectField(Invalid, pointer(field[1:], i), "%s is not the id of an agent", quote(string(id)))
 		}
 		if slices.Contains(s.Agents[:i], id) {
-			return RejectField(Invalid, pointer(field, i), "%s is there twice", id)
+			return RejectField(Invalid, pointer(field[1:], i), "%s is there twice", id)
 		}
 	}
 	return nil
@@ -143,10 +143,10 @@ func (s EndpointSettings) checkChoices() error {
 	}
 	for i, scheme := range s.Signatures {
 		if scheme != SignHMAC && scheme != SignEd25519 {
-			return RejectField(Invalid, pointer("/signatures", i), "%s is not known; send v1 (HMAC) or v1a (Ed25519)", quote(string(scheme)))
+			return RejectField(Invalid, pointer("signatures", i), "%s is not known; send v1 (HMAC) or v1a (Ed25519)", quote(string(scheme)))
 		}
 		if slices.Contains(s.Signatures[:i], scheme) {
-			return RejectField(Invalid, pointer("/signatures", i), "%s is there twice", scheme)
+			return RejectField(Invalid, pointer("signatures", i), "%s is there twice", scheme)
 		}
 	}
 	return nil

@@ -113,6 +113,23 @@ type OlderSecret struct {
 	Until   time.Time
 }
 
+// Outline is what may be known of the settings by those who can't manage
+// endpoints: paths and queries of addresses, and headers, may hold what lets
+// others in.
+func (s EndpointSettings) Outline() EndpointSettings {
+	s.URL, s.Headers = Origin(s.URL), nil
+	return s
+}
+
+// Origin is the scheme and host of an address, and nothing else of it.
+func Origin(address string) string {
+	scheme, rest, _ := strings.Cut(address, "://")
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		rest = rest[:i]
+	}
+	return scheme + "://" + rest
+}
+
 // Sends reports whether the endpoint is sent events.
 func (e *Endpoint) Sends() bool { return e.Status == EndpointActive && e.Verified }
 

@@ -21,6 +21,7 @@ type Desk struct {
 	*History
 	Queries   *Queries
 	Approvals *Approvals
+	Webhooks  *Webhooks
 	Limits    Limits
 	Faults    Faults
 

@@ -45,6 +45,15 @@ func ValidID(s string) bool {
 	return true
 }
 
+// validPublicID reports whether s is the id of a public event: that of an event
+// of the log, and behind it "-1", "-2" and so on for the second that came of it,
+// and the third.
+func validPublicID(s string) bool {
+	id, index, more := strings.Cut(s, "-")
+	return validULID(EventPrefix, id) &&
+		(!more || len(index) > 0 && len(index) < 10 && index[0] != '0' && strings.Trim(index, "0123456789") == "")
+}
+
 // validULID reports whether s is an id that Behalf made: the prefix, and a ULID.
 func validULID(prefix, s string) bool {
 	id, ok := strings.CutPrefix(s, prefix)

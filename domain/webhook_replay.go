@@ -118,7 +118,7 @@ func (s ReplaySelection) checkIDs() error {
 		return RejectField(Invalid, "/eventIds", "has %d ids; at most %d are taken, or use since and until", n, mostReplayed)
 	}
 	for i, id := range s.EventIDs {
-		if !validULID(EventPrefix, string(id)) {
+		if !validPublicID(string(id)) {
 			return RejectField(Invalid, pointer("eventIds", i), "%s is not the id of an event (%s…)", quote(string(id)), EventPrefix)
 		}
 		if slices.Contains(s.EventIDs[:i], id) {

@@ -151,6 +151,13 @@ func TestTheEnumsOfTheContractsAreTheDomains(t *testing.T) {
 		{"openapi.yaml", "/components/schemas/ActionOutcome/enum", constants(t, "settlement.go", "ActionOutcome")},
 		{"openapi.yaml", "/components/schemas/Left/properties/per/enum", constants(t, "period.go", "Period")},
 		{"openapi.yaml", "/components/schemas/ApprovalTerms/properties/minRole/enum", reviewers(t)},
+		{"openapi.yaml", "/components/schemas/Ordering/enum", constants(t, "webhook.go", "Ordering")},
+		{"openapi.yaml", "/components/schemas/WebhookFormat/enum", constants(t, "webhook.go", "EndpointFormat")},
+		{"openapi.yaml", "/components/schemas/SignatureScheme/enum", constants(t, "webhook.go", "Signature")},
+		{"openapi.yaml", "/components/schemas/WebhookStatus/enum", constants(t, "webhook.go", "EndpointStatus")},
+		{"openapi.yaml", "/components/schemas/DisableCode/enum", constants(t, "webhook_event.go", "DisableCode")},
+		{"openapi.yaml", "/components/schemas/ResumeIn/properties/from/enum", constants(t, "webhook_event.go", "ResumeFrom")},
+		{"openapi.yaml", "/components/schemas/WebhookReplayState/enum", constants(t, "webhook_replay.go", "ReplayState")},
 		{"openapi.yaml", "/components/schemas/ReasonCode/enum", reasons},
 		{"openapi.yaml", "/components/schemas/ErrorCode/enum", errorCodes},
 	} {

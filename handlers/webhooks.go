@@ -28,7 +28,8 @@ type Secrets interface {
 type Challenger interface {
 	// Challenge posts a webhook.challenge to the endpoint's URL once: a message
 	// as every other, signed as every other, whose data is {"challenge": nonce}.
-	// It returns what was answered; that nothing was is no error but a Fault.
+	// It returns what was answered. That nothing was, or not before ctx ended, is
+	// no error but a Fault.
 	Challenge(ctx context.Context, account domain.AccountID, e *domain.Endpoint, nonce string) (ChallengeAnswer, error)
 }
 
@@ -57,6 +58,10 @@ type Webhooks struct {
 	// member could have them knocked at.
 	Challenges *Limiter
 }
+
+// mostChallenge is how long an address may take to answer a challenge, which
+// somebody waits for.
+const mostChallenge = 8 * time.Second
 
 // errOff is the answer of a node that can't sign: its operator gave it no key.
 var errOff = domain.Reject(domain.NotSupported, "webhooks are off on this server; its operator has to set a key for them first")
@@ -190,7 +195,9 @@ func (h *Webhooks) Verify(ctx context.Context, by Member, id domain.EndpointID) 
 		return WebhookView{}, domain.RejectField(domain.Conflict, "/url", "%v", err)
 	}
 	nonce := newSecret("")
-	answer, err := h.Challenger.Challenge(ctx, by.Account, e, nonce)
+	challenging, cancel := context.WithTimeout(ctx, mostChallenge)
+	defer cancel()
+	answer, err := h.Challenger.Challenge(challenging, by.Account, e, nonce)
 	if err != nil {
 		return WebhookView{}, unavailable(err, "the challenge could not be sent; try again")
 	}

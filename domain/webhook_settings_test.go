@@ -175,3 +175,20 @@ func TestPlainAddressesAreTakenWhereTheOperatorSaysSo(t *testing.T) {
 		}
 	}
 }
+
+func TestTheOutlineOfSettingsHasNothingThatLetsOthersIn(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"https://example.com":                  "https://example.com",
+		"https://example.com/":                 "https://example.com",
+		"https://example.com:8443/a/b?c=d":     "https://example.com:8443",
+		"https://example.com?token=a/b":        "https://example.com",
+		"http://[2001:db8::1]:80/x://y":        "http://[2001:db8::1]:80",
+		"https://example.com/?next=https://x/": "https://example.com",
+	} {
+		s := hookSettings(hookAt(url), func(s *EndpointSettings) { s.Headers = []EndpointHeader{{"X-A", "b"}} })
+		if got := s.Outline(); got.URL != want || got.Headers != nil || got.Ordering != s.Ordering {
+			t.Errorf("%s: got %+v, want %s", url, got, want)
+		}
+	}
+}

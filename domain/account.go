@@ -62,9 +62,9 @@ type Account struct {
 	// Members holds the removed ones too, for the audit trail. It is never
 	// written to after the Account is handed out.
 	Members map[MemberID]Member
-	// Endpoints are where its events are sent to, deleted ones forgotten. They
-	// are not written to either.
-	Endpoints map[EndpointID]*Endpoint
+	// Endpoints are where its events are sent to, by id and so the oldest first;
+	// deleted ones are forgotten. They are not written to either.
+	Endpoints []*Endpoint
 	// Version is the sequence of the newest event folded.
 	Version uint64
 }

@@ -1,7 +1,7 @@
 package domain
 
 import (
-	"maps"
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -174,19 +174,20 @@ func (e *Endpoint) Replay(id ReplayID) (Replay, bool) {
 
 // Endpoint returns an endpoint that was not deleted. It is never written to.
 func (a Account) Endpoint(id EndpointID) (*Endpoint, bool) {
-	e, ok := a.Endpoints[id]
-	return e, ok
+	if i, ok := a.indexOf(id); ok {
+		return a.Endpoints[i], true
+	}
+	return nil, false
 }
 
-// EndpointList is every endpoint, oldest first.
-func (a Account) EndpointList() []*Endpoint {
-	list := slices.Collect(maps.Values(a.Endpoints))
-	slices.SortFunc(list, func(x, y *Endpoint) int { return strings.Compare(string(x.ID), string(y.ID)) }) // they begin with the time
-	return list
+// indexOf is where an endpoint is, or would have to be.
+func (a Account) indexOf(id EndpointID) (int, bool) {
+	return slices.BinarySearchFunc(a.Endpoints, id, func(e *Endpoint, id EndpointID) int { return cmp.Compare(e.ID, id) })
 }
 
 // evolveEndpoint folds an event of an endpoint in. One that isn't known is left
-// alone: it was deleted, and an event about it is none.
+// alone: it was deleted, and an event about it is none. What is changed is a
+// copy, of pointers: an account may have thousands of endpoints, and events.
 func (a Account) evolveEndpoint(r Recorded) Account {
 	if e, ok := r.Event.(WebhookCreated); ok {
 		return a.withEndpoint(&Endpoint{
@@ -195,13 +196,14 @@ func (a Account) evolveEndpoint(r Recorded) Account {
 		})
 	}
 	if e, ok := r.Event.(WebhookDeleted); ok {
-		a.Endpoints = maps.Clone(a.Endpoints)
-		delete(a.Endpoints, e.EndpointID)
+		if i, ok := a.indexOf(e.EndpointID); ok {
+			a.Endpoints = slices.Delete(slices.Clone(a.Endpoints), i, i+1)
+		}
 		return a
 	}
 	id, evolve := endpointChange(r)
-	before, ok := a.Endpoints[id]
-	if !ok {
+	before, ok := a.Endpoint(id)
+	if !ok || evolve == nil {
 		return a
 	}
 	after := *before
@@ -211,11 +213,12 @@ func (a Account) evolveEndpoint(r Recorded) Account {
 }
 
 func (a Account) withEndpoint(e *Endpoint) Account {
-	endpoints := maps.Clone(a.Endpoints)
-	if endpoints == nil {
-		endpoints = map[EndpointID]*Endpoint{}
+	i, there := a.indexOf(e.ID)
+	a.Endpoints = slices.Clone(a.Endpoints)
+	if there {
+		a.Endpoints[i] = e
+	} else {
+		a.Endpoints = slices.Insert(a.Endpoints, i, e)
 	}
-	endpoints[e.ID] = e
-	a.Endpoints = endpoints
 	return a
 }

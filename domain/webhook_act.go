@@ -33,7 +33,7 @@ type CreateEndpoint struct {
 
 // CreateEndpoint decides on a CreateEndpoint.
 func (a Account) CreateEndpoint(cmd CreateEndpoint) ([]Event, error) {
-	if _, taken := a.Endpoints[cmd.EndpointID]; taken {
+	if _, taken := a.Endpoint(cmd.EndpointID); taken {
 		return nil, Reject(Conflict, "webhook %s exists already", cmd.EndpointID)
 	}
 	settings, err := cmd.Settings.Complete(cmd.Rules)
@@ -239,7 +239,7 @@ func (a Account) TestEndpoint(id EndpointID) ([]Event, error) {
 }
 
 func (a Account) endpoint(id EndpointID) (*Endpoint, error) {
-	if e, ok := a.Endpoints[id]; ok {
+	if e, ok := a.Endpoint(id); ok {
 		return e, nil
 	}
 	return nil, Reject(NotFound, "no webhook %s", id)

@@ -276,10 +276,10 @@ func TestAnAccountThatWasHandedOutKeepsItsWebhooks(t *testing.T) {
 		a = a.Evolve(r)
 		handed = append(handed, a)
 	}
-	if r, _ := handed[3].Endpoints[hook].Replay(again); r.State != ReplayIsRunning {
+	if r, _ := handed[3].Endpoints[0].Replay(again); r.State != ReplayIsRunning {
 		t.Errorf("got the replay %s, want it running in what was handed out before it was cancelled", r.State)
 	}
-	if len(handed[1].Endpoints[hook].Older) != 1 || len(handed[4].Endpoints) != 1 || len(a.Endpoints) != 0 {
+	if len(handed[1].Endpoints[0].Older) != 1 || len(handed[4].Endpoints) != 1 || len(a.Endpoints) != 0 {
 		t.Errorf("got an account that changed after it was handed out: %+v", handed)
 	}
 }
@@ -323,5 +323,21 @@ func TestWhatAWebhookWants(t *testing.T) {
 		if got := e.Wants(tt.kind, tt.agent); got != tt.want {
 			t.Errorf("%v %v: got %t for %s of %q, want %t", tt.types, tt.agents, got, tt.kind, tt.agent, tt.want)
 		}
+	}
+}
+
+func TestEndpointsAreInTheOrderTheyWereMade(t *testing.T) {
+	t.Parallel()
+	var events []Event
+	for _, id := range []EndpointID{"whe_2", "whe_1", "whe_4", "whe_3"} { // two nodes, whose clocks differ
+		events = append(events, WebhookCreated{id, hookSettings()})
+	}
+	a := givenAccount(append(events, WebhookDeleted{"whe_3"}, WebhookDeleted{"whe_3"}, WebhookPaused{"whe_2", "x"})...)
+	var got []EndpointID
+	for _, e := range a.Endpoints {
+		got = append(got, e.ID)
+	}
+	if e, ok := a.Endpoint("whe_2"); !ok || e.Status != EndpointPaused || !slices.Equal(got, []EndpointID{"whe_1", "whe_2", "whe_4"}) {
+		t.Errorf("got %q, and %+v", got, e)
 	}
 }

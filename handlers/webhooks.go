@@ -54,8 +54,8 @@ type Webhooks struct {
 	Secrets    Secrets
 	Challenger Challenger
 	Deliveries Deliveries
-	// Challenges bounds, by account, how often addresses are challenged: else a
-	// member could have them knocked at.
+	// Challenges bounds, by account, how often addresses are challenged or sent
+	// a test: else a member could have them knocked at.
 	Challenges *Limiter
 }
 
@@ -166,6 +166,9 @@ func (h *Webhooks) Rotate(ctx context.Context, by Member, id domain.EndpointID, 
 // Test has a message sent that says nothing but that it is a test. It returns
 // the id the message has.
 func (h *Webhooks) Test(ctx context.Context, by Member, id domain.EndpointID) (domain.EventID, error) {
+	if err := h.Challenges.Pass("test " + string(by.Account)); err != nil {
+		return "", err
+	}
 	event := domain.EventID(domain.EventPrefix + NewULID(h.Writer.Now()))
 	a := by.on("")
 	a.id = event

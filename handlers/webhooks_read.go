@@ -71,7 +71,7 @@ func (h *Webhooks) List(by Member, limit int, after domain.EndpointID) (WebhookP
 	if err != nil {
 		return page, Unreadable(err)
 	}
-	list := account.EndpointList()
+	list := account.Endpoints
 	first, _ := slices.BinarySearchFunc(list, after, func(e *domain.Endpoint, id domain.EndpointID) int {
 		if e.ID <= id {
 			return -1

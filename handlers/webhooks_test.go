@@ -336,6 +336,9 @@ func TestChallengesAreBounded(t *testing.T) {
 		}
 		time.Sleep(time.Second) // in the bubble
 		w.must(409, "POST", path+"/verify", b.token, "")
+		for _, want := range []int{409, 409, 429} { // of tests, apart; it isn't verified
+			w.must(want, "POST", path+"/test", b.token, "")
+		}
 		if n := s.challenger.Nonces(); n[0] == n[1] || n[1] == n[2] || len(n[0]) < 40 {
 			t.Errorf("got the nonces %q, want each of its own", n)
 		}

@@ -65,6 +65,9 @@ type Account struct {
 	// Members holds the removed ones too, for the audit trail. It is never
 	// written to after the Account is handed out.
 	Members map[MemberID]Member
+	// Endpoints are where its events are sent to, by id and so the oldest first;
+	// deleted ones are forgotten. They are not written to either.
+	Endpoints []*Endpoint
 	// Version is the sequence of the newest event folded.
 	Version uint64
 }
@@ -124,6 +127,10 @@ func (a Account) Evolve(r Recorded) Account {
 		m := a.Members[e.MemberID]
 		m.Removed, m.Token = true, ""
 		return a.with(m)
+	case WebhookCreated, WebhookChanged, WebhookVerified, WebhookPaused, WebhookResumed, WebhookDisabled, WebhookEnabled,
+		WebhookSecretRotated, WebhookDeleted, WebhookTested, WebhookReplayRequested, WebhookReplayCancelled,
+		WebhookReplayFinished:
+		return a.evolveEndpoint(r)
 	case AgentRegistered, AgentDisabled, AgentEnabled, AgentKeyRotated, AgentDriverChanged, AgentLimitsSet, AgentBudgetShared,
 		PermissionGranted, PermissionReplaced, PermissionRevoked, DecisionMade, DecisionSettled,
 		ApprovalVoted, ApprovalApproved, ApprovalDenied, ApprovalCancelled, ApprovalReminded, ApprovalExpired,

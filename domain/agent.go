@@ -180,7 +180,10 @@ func (a Agent) Evolve(r Recorded) Agent {
 	case ApprovalExpired:
 		return a.resolved(e.ApprovalID, r, func(p *Approval) { p.state, p.StickyUntil = ApprovalHasExpired, r.At })
 	case AccountOpened, AccountSettingsChanged, MemberAdded, MemberRoleChanged,
-		MemberTokenRotated, MemberRemoved, BudgetSet, BudgetCharged, BudgetReleased:
+		MemberTokenRotated, MemberRemoved, BudgetSet, BudgetCharged, BudgetReleased,
+		WebhookCreated, WebhookChanged, WebhookVerified, WebhookPaused, WebhookResumed, WebhookDisabled, WebhookEnabled,
+		WebhookSecretRotated, WebhookDeleted, WebhookTested, WebhookReplayRequested, WebhookReplayCancelled,
+		WebhookReplayFinished:
 		// Not the agent's.
 	}
 	return a

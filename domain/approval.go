@@ -480,7 +480,10 @@ func touched(e Event) []ApprovalID {
 		return e.Cancels
 	case AccountOpened, AccountSettingsChanged, MemberAdded, MemberRoleChanged, MemberTokenRotated, MemberRemoved,
 		AgentRegistered, AgentDisabled, AgentEnabled, AgentKeyRotated, AgentDriverChanged, AgentLimitsSet, AgentBudgetShared,
-		PermissionGranted, DecisionSettled, BudgetSet, BudgetCharged, BudgetReleased:
+		PermissionGranted, DecisionSettled, BudgetSet, BudgetCharged, BudgetReleased,
+		WebhookCreated, WebhookChanged, WebhookVerified, WebhookPaused, WebhookResumed, WebhookDisabled, WebhookEnabled,
+		WebhookSecretRotated, WebhookDeleted, WebhookTested, WebhookReplayRequested, WebhookReplayCancelled,
+		WebhookReplayFinished:
 	}
 	return nil
 }

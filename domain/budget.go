@@ -69,7 +69,10 @@ func (b SharedBudget) Evolve(r Recorded) SharedBudget {
 	case AccountOpened, AccountSettingsChanged, MemberAdded, MemberRoleChanged, MemberTokenRotated, MemberRemoved,
 		AgentRegistered, AgentDisabled, AgentEnabled, AgentKeyRotated, AgentDriverChanged, AgentLimitsSet, AgentBudgetShared,
 		PermissionGranted, PermissionReplaced, PermissionRevoked, DecisionMade, DecisionSettled,
-		ApprovalVoted, ApprovalApproved, ApprovalDenied, ApprovalCancelled, ApprovalReminded, ApprovalExpired:
+		ApprovalVoted, ApprovalApproved, ApprovalDenied, ApprovalCancelled, ApprovalReminded, ApprovalExpired,
+		WebhookCreated, WebhookChanged, WebhookVerified, WebhookPaused, WebhookResumed, WebhookDisabled, WebhookEnabled,
+		WebhookSecretRotated, WebhookDeleted, WebhookTested, WebhookReplayRequested, WebhookReplayCancelled,
+		WebhookReplayFinished:
 		// Not the budget's.
 	}
 	return b

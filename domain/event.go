@@ -43,6 +43,19 @@ const (
 	KindBudgetSet              Kind = "budget.set.v1"
 	KindBudgetCharged          Kind = "budget.charged.v1"
 	KindBudgetReleased         Kind = "budget.released.v1"
+	KindWebhookCreated         Kind = "webhook.created.v1"
+	KindWebhookChanged         Kind = "webhook.changed.v1"
+	KindWebhookVerified        Kind = "webhook.verified.v1"
+	KindWebhookPaused          Kind = "webhook.paused.v1"
+	KindWebhookResumed         Kind = "webhook.resumed.v1"
+	KindWebhookDisabled        Kind = "webhook.disabled.v1"
+	KindWebhookEnabled         Kind = "webhook.enabled.v1"
+	KindWebhookSecretRotated   Kind = "webhook.secret_rotated.v1"
+	KindWebhookDeleted         Kind = "webhook.deleted.v1"
+	KindWebhookTested          Kind = "webhook.tested.v1"
+	KindWebhookReplayRequested Kind = "webhook.replay_requested.v1"
+	KindWebhookReplayCancelled Kind = "webhook.replay_cancelled.v1"
+	KindWebhookReplayFinished  Kind = "webhook.replay_finished.v1"
 )
 
 // Kinds lists every kind, oldest first.
@@ -57,6 +70,9 @@ func Kinds() []Kind {
 		KindApprovalVoted, KindApprovalApproved, KindApprovalDenied, KindApprovalCancelled,
 		KindApprovalReminded, KindApprovalExpired,
 		KindBudgetSet, KindBudgetCharged, KindBudgetReleased,
+		KindWebhookCreated, KindWebhookChanged, KindWebhookVerified, KindWebhookPaused, KindWebhookResumed,
+		KindWebhookDisabled, KindWebhookEnabled, KindWebhookSecretRotated, KindWebhookDeleted, KindWebhookTested,
+		KindWebhookReplayRequested, KindWebhookReplayCancelled, KindWebhookReplayFinished,
 	}
 }
 

@@ -1,5 +1,7 @@
 package domain
 
+import "strings"
+
 // Ids have types, so that two of them can't be swapped. An id is
 // [A-Za-z0-9_-]{1,64}, because it is a token of a NATS subject.
 type (
@@ -10,6 +12,8 @@ type (
 	RequestID    string
 	EventID      string
 	ApprovalID   string
+	EndpointID   string
+	ReplayID     string
 )
 
 // Prefixes of the ids that Behalf makes; a ULID follows.
@@ -21,6 +25,8 @@ const (
 	RequestPrefix    = "req_"
 	EventPrefix      = "evt_"
 	ApprovalPrefix   = "apr_"
+	EndpointPrefix   = "whe_"
+	ReplayPrefix     = "whr_" // of a replay to an endpoint
 )
 
 // ValidID reports whether s may be an id: one subject token, no separators, no
@@ -37,6 +43,21 @@ func ValidID(s string) bool {
 		}
 	}
 	return true
+}
+
+// validPublicID reports whether s is the id of a public event: that of an event
+// of the log, and behind it "-1", "-2" and so on for the second that came of it,
+// and the third.
+func validPublicID(s string) bool {
+	id, index, more := strings.Cut(s, "-")
+	return validULID(EventPrefix, id) &&
+		(!more || len(index) > 0 && len(index) < 10 && index[0] != '0' && strings.Trim(index, "0123456789") == "")
+}
+
+// validULID reports whether s is an id that Behalf made: the prefix, and a ULID.
+func validULID(prefix, s string) bool {
+	id, ok := strings.CutPrefix(s, prefix)
+	return ok && len(id) == 26 && id[0] <= '7' && strings.Trim(id, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") == ""
 }
 
 // Action is what an agent asks to do, such as "purchase" or "repo:push". It is

@@ -27,3 +27,18 @@ func FuzzActionValid(f *testing.F) {
 		}
 	})
 }
+
+func TestTheIDOfAPublicEvent(t *testing.T) {
+	t.Parallel()
+	const id = "evt_01K8M3Z5V1A3C5E7G9J1M3P5R7"
+	for s, want := range map[string]bool{
+		id: true, id + "-1": true, id + "-12": true,
+		"": false, "evt_": false, id[4:]: false, id + "-": false, id + "-0": false, id + "-01": false, id + "-x": false,
+		id + "-1-1": false, id + "7": false, id[:29]: false, "evt_81K8M3Z5V1A3C5E7G9J1M3P5R7": false,
+		"evt_01K8M3Z5V1A3C5E7G9J1M3P5Rl": false, "req_01K8M3Z5V1A3C5E7G9J1M3P5R7": false, id + "-1234567890": false,
+	} {
+		if got := validPublicID(s); got != want {
+			t.Errorf("%q: got %t, want %t", s, got, want)
+		}
+	}
+}

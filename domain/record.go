@@ -171,6 +171,32 @@ func decodeEvent(kind Kind, data []byte) (Event, error) {
 		return decodeData[BudgetCharged](data)
 	case KindBudgetReleased:
 		return decodeData[BudgetReleased](data)
+	case KindWebhookCreated:
+		return decodeData[WebhookCreated](data)
+	case KindWebhookChanged:
+		return decodeData[WebhookChanged](data)
+	case KindWebhookVerified:
+		return decodeData[WebhookVerified](data)
+	case KindWebhookPaused:
+		return decodeData[WebhookPaused](data)
+	case KindWebhookResumed:
+		return decodeData[WebhookResumed](data)
+	case KindWebhookDisabled:
+		return decodeData[WebhookDisabled](data)
+	case KindWebhookEnabled:
+		return decodeData[WebhookEnabled](data)
+	case KindWebhookSecretRotated:
+		return decodeData[WebhookSecretRotated](data)
+	case KindWebhookDeleted:
+		return decodeData[WebhookDeleted](data)
+	case KindWebhookTested:
+		return decodeData[WebhookTested](data)
+	case KindWebhookReplayRequested:
+		return decodeData[WebhookReplayRequested](data)
+	case KindWebhookReplayCancelled:
+		return decodeData[WebhookReplayCancelled](data)
+	case KindWebhookReplayFinished:
+		return decodeData[WebhookReplayFinished](data)
 	}
 	return nil, ErrUnknownKind
 }

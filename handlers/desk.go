@@ -22,6 +22,7 @@ type Desk struct {
 	Queries   *Queries
 	Approvals *Approvals
 	Shadows   *Shadows
+	Webhooks  *Webhooks
 	Limits    Limits
 	Faults    Faults
 

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -29,6 +30,7 @@ type act struct {
 	key    domain.TokenHash // of the agent that acts, or empty
 	stream domain.Stream
 	cause  string
+	id     domain.EventID // of its event, or empty for a new one
 }
 
 // execute brings state and command together until what comes of them is
@@ -42,7 +44,7 @@ func execute[S any](
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
 	var zero S
-	id := domain.EventID(domain.EventPrefix + NewULID(w.Now())) // of whichever attempt is recorded
+	id := cmp.Or(a.id, domain.EventID(domain.EventPrefix+NewULID(w.Now()))) // of whichever attempt is recorded
 	since := version(w.Passports, a.stream)
 	leave, err := w.Lanes.enter(ctx, a.stream)
 	if err != nil {
@@ -243,13 +245,27 @@ func (w *Writer) budget(ctx context.Context, a act, decide func(domain.SharedBud
 
 // account executes a command on an account.
 func (w *Writer) account(ctx context.Context, a act, decide func(domain.Account) ([]domain.Event, error)) (domain.Account, error) {
+	return w.executeOn(ctx, a, func(account domain.Account, _ time.Time) ([]domain.Event, error) { return decide(account) })
+}
+
+// accountAt executes a command on an account at a time, if whoever acts may.
+func (w *Writer) accountAt(ctx context.Context, a act, decide func(domain.Account, time.Time) ([]domain.Event, error)) (domain.Account, error) {
+	return w.executeOn(ctx, a, func(account domain.Account, at time.Time) ([]domain.Event, error) {
+		if err := mayAct(account, a); err != nil {
+			return nil, err
+		}
+		return decide(account, at)
+	})
+}
+
+func (w *Writer) executeOn(ctx context.Context, a act, decide func(domain.Account, time.Time) ([]domain.Event, error)) (domain.Account, error) {
 	return execute(ctx, w, a, func() (domain.Account, uint64, error) {
 		account, err := w.Passports.Account(a.stream.Account)
 		if err != nil {
 			return domain.Account{}, 0, Unreadable(err)
 		}
 		return *account, account.Version, nil
-	}, func(account domain.Account, _ time.Time) ([]domain.Event, error) { return decide(account) })
+	}, decide)
 }
 
 // mayAct is the rule that a member who acts is still one, with the role it takes.

@@ -48,7 +48,10 @@ func (l *sharedLedger) read(r *domain.Recorded) error {
 		domain.AgentKeyRotated, domain.AgentDriverChanged, domain.AgentLimitsSet, domain.AgentBudgetShared,
 		domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked, domain.DecisionMade,
 		domain.DecisionSettled, domain.ApprovalVoted, domain.ApprovalApproved, domain.ApprovalDenied,
-		domain.ApprovalCancelled, domain.ApprovalReminded, domain.ApprovalExpired:
+		domain.ApprovalCancelled, domain.ApprovalReminded, domain.ApprovalExpired,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 		// Not the budget's.
 	}
 	return nil

@@ -87,7 +87,10 @@ func (a *Audit) read(r *domain.Recorded, l *ledger) error {
 		// Whoever has no key gets no decision, and leaves nothing in the log.
 	case domain.DecisionMade, domain.AccountOpened, domain.AccountSettingsChanged, domain.MemberAdded,
 		domain.MemberRoleChanged, domain.MemberTokenRotated, domain.MemberRemoved,
-		domain.BudgetSet, domain.BudgetCharged, domain.BudgetReleased:
+		domain.BudgetSet, domain.BudgetCharged, domain.BudgetReleased,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 		// Not the agent's, or read elsewhere.
 	}
 	return nil

@@ -67,7 +67,10 @@ func (p *people) read(r *domain.Recorded) {
 		domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked, domain.DecisionMade,
 		domain.DecisionSettled, domain.ApprovalVoted, domain.ApprovalApproved, domain.ApprovalDenied,
 		domain.ApprovalCancelled, domain.ApprovalReminded, domain.ApprovalExpired,
-		domain.BudgetSet, domain.BudgetCharged, domain.BudgetReleased:
+		domain.BudgetSet, domain.BudgetCharged, domain.BudgetReleased,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 		// Nothing of who may do what.
 	}
 }

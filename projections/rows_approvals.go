@@ -124,7 +124,10 @@ func (b *Batch) addApproval(r *domain.Recorded) error {
 		domain.MemberTokenRotated, domain.MemberRemoved, domain.AgentRegistered, domain.AgentDisabled,
 		domain.AgentEnabled, domain.AgentKeyRotated, domain.AgentDriverChanged, domain.AgentLimitsSet,
 		domain.AgentBudgetShared, domain.PermissionGranted, domain.DecisionSettled, domain.BudgetSet,
-		domain.BudgetCharged, domain.BudgetReleased:
+		domain.BudgetCharged, domain.BudgetReleased,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 	}
 	return nil
 }

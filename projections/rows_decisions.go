@@ -84,7 +84,10 @@ func (b *Batch) addDecision(r *domain.Recorded) error {
 		domain.AgentEnabled, domain.AgentKeyRotated, domain.AgentDriverChanged, domain.AgentLimitsSet,
 		domain.AgentBudgetShared, domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked,
 		domain.ApprovalVoted, domain.ApprovalApproved, domain.ApprovalDenied, domain.ApprovalCancelled,
-		domain.ApprovalReminded, domain.ApprovalExpired, domain.BudgetSet, domain.BudgetCharged, domain.BudgetReleased:
+		domain.ApprovalReminded, domain.ApprovalExpired, domain.BudgetSet, domain.BudgetCharged, domain.BudgetReleased,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 	}
 	return nil
 }

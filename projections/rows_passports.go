@@ -126,7 +126,10 @@ func (b *Batch) addPassport(r *domain.Recorded) error {
 		domain.AgentRegistered, domain.ApprovalApproved, domain.ApprovalCancelled, domain.ApprovalDenied,
 		domain.ApprovalExpired, domain.ApprovalReminded, domain.ApprovalVoted, domain.BudgetSet, domain.DecisionSettled,
 		domain.MemberAdded, domain.MemberRemoved, domain.MemberRoleChanged, domain.MemberTokenRotated,
-		domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked:
+		domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 		// All others are taken as below.
 	}
 	if s := r.Stream(); !s.Budget && s.Agent == "" {
@@ -182,7 +185,10 @@ func (b *Batch) passport(r *domain.Recorded) error {
 		b.agent(r)
 	case domain.AccountOpened, domain.AccountSettingsChanged, domain.MemberAdded, domain.MemberRoleChanged,
 		domain.MemberTokenRotated, domain.MemberRemoved, domain.DecisionMade, domain.BudgetSet, domain.BudgetCharged,
-		domain.BudgetReleased:
+		domain.BudgetReleased,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 		// Not the agent's.
 	}
 	return nil
@@ -292,7 +298,10 @@ func (b *Batch) account(r *domain.Recorded) {
 		b.changeMember(r, e.MemberID, nil, &removed)
 	case domain.MemberTokenRotated:
 		b.changeMember(r, e.MemberID, nil, nil)
-	case domain.AccountSettingsChanged:
+	case domain.AccountSettingsChanged,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 		// In the history; the settings themselves are no row.
 	case domain.AgentRegistered, domain.AgentDisabled, domain.AgentEnabled, domain.AgentKeyRotated,
 		domain.AgentDriverChanged, domain.AgentLimitsSet, domain.AgentBudgetShared, domain.PermissionGranted,

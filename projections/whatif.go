@@ -255,7 +255,10 @@ func (w *WhatIf) feed(a *supposedAgent, acct *supposedAccount, r *domain.Recorde
 		domain.ApprovalApproved, domain.ApprovalCancelled, domain.ApprovalDenied, domain.ApprovalExpired,
 		domain.ApprovalReminded, domain.ApprovalVoted, domain.BudgetCharged, domain.BudgetReleased, domain.BudgetSet,
 		domain.MemberAdded, domain.MemberRemoved, domain.MemberRoleChanged, domain.MemberTokenRotated,
-		domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked:
+		domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 		// All others are taken as below.
 	}
 	if a.changes == nil {
@@ -283,7 +286,10 @@ func (w *WhatIf) feed(a *supposedAgent, acct *supposedAccount, r *domain.Recorde
 		domain.ApprovalApproved, domain.ApprovalCancelled, domain.ApprovalDenied, domain.ApprovalExpired,
 		domain.ApprovalReminded, domain.ApprovalVoted, domain.BudgetCharged, domain.BudgetReleased, domain.BudgetSet,
 		domain.DecisionMade, domain.DecisionSettled, domain.MemberAdded, domain.MemberRemoved, domain.MemberRoleChanged,
-		domain.MemberTokenRotated, domain.PermissionRevoked:
+		domain.MemberTokenRotated, domain.PermissionRevoked,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 		a.evolve(r, e)
 	}
 	return nil

@@ -60,7 +60,10 @@ func (w *WhatIf) inRange(a *supposedAgent, acct *supposedAccount, r *domain.Reco
 		domain.AgentDriverChanged, domain.AgentEnabled, domain.AgentKeyRotated, domain.AgentLimitsSet,
 		domain.AgentRegistered, domain.BudgetCharged, domain.BudgetReleased, domain.BudgetSet, domain.DecisionSettled,
 		domain.MemberAdded, domain.MemberRemoved, domain.MemberRoleChanged, domain.MemberTokenRotated,
-		domain.PermissionGranted:
+		domain.PermissionGranted,
+		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 		_ = w.feed(a, acct, r)
 	}
 }

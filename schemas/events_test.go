@@ -206,7 +206,7 @@ var lenient = []struct {
 		// It is recorded only where it is true.
 		name: "a mark may be false",
 		is: func(m mutation) bool {
-			return m.now == false && slices.Contains([]string{"defaultCurrency", "spends", "self", "shared"}, path.Base(m.path))
+			return m.now == false && slices.Contains([]string{"defaultCurrency", "spends", "self", "shared", "deadLetters"}, path.Base(m.path))
 		},
 	},
 	{

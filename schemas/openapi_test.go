@@ -116,6 +116,12 @@ func TestOpenAPINamesWhatTheCodeTakesAndGives(t *testing.T) {
 		"WhatIfReport":     reflect.TypeFor[projections.WhatIfReport](),
 		"ApprovalSettings": reflect.TypeFor[domain.ApprovalSettings](),
 		"ApprovalTerms":    reflect.TypeFor[domain.ApprovalTerms](),
+		"Webhook":          reflect.TypeFor[handlers.WebhookView](),
+		"WebhookPage":      reflect.TypeFor[handlers.WebhookPage](),
+		"WebhookReplay":    reflect.TypeFor[handlers.WebhookReplayView](),
+		"DeliveryStatus":   reflect.TypeFor[handlers.DeliveryStatus](),
+		"AttemptPage":      reflect.TypeFor[handlers.AttemptPage](),
+		"DeadLetterPage":   reflect.TypeFor[handlers.DeadLetterPage](),
 	} {
 		c.wantFits(c.object("/components/schemas/"+name), typ, "", nil)
 	}

@@ -75,6 +75,7 @@ func (s *server) settle() world {
 	s.limit(&w)
 	s.replay(&w)
 	s.shadow(&w)
+	s.hook(&w)
 	return w
 }
 
@@ -352,7 +353,9 @@ var bodies = map[string]string{
 	"registerAgent": `{"agentId":"agent_ollie","name":"Ollie"}`, "grantPermission": fullTerms, "replacePermission": fullTerms,
 	"addMember": `{"name":"Ada","role":"VIEWER"}`, "changeRole": `{"role":"VIEWER"}`,
 	"startShadow":   `{"candidate":{"only":true}}`,
-	"reportOutcome": `{"outcome":"failed"}`, "setDriver": `{"driver":""}`,
+	"createWebhook": `{"url":"https://example.com/behalf"}`, "changeWebhook": `{"url":"https://example.com/behalf"}`,
+	"requestWebhookReplay": `{"deadLetters":true}`,
+	"reportOutcome":        `{"outcome":"failed"}`, "setDriver": `{"driver":""}`,
 }
 
 // TestEveryAnswerIsAsDescribed drives every operation to every status that
@@ -407,7 +410,8 @@ func (w world) unknown() world {
 		"agent": "agent_nobody", "permission": "perm_01K8M4QF3G7H9J1K3M5N7P9Q1R",
 		"member": "mem_01K8M4A7H2B4D6F8G0J2K4M6N8", "request": "req_01K8M5C0W2X4Y6Z8A0B2C4D6E8",
 		"approval": "apr_01K8M5C0W2X4Y6Z8A0B2C4D6E8", "projection": "everything",
-		"replay": "rpl_01K8M5G4A6B8C0D2E4F6G8H0J2",
+		"replay": "rpl_01K8M5G4A6B8C0D2E4F6G8H0J2", "webhook": "whe_01KASF3E5M2B4D6F8H0J2K4N6P",
+		"webhookReplay": "whr_01KASF9Q7R3C5E7G9J1M3P5R7T",
 	}
 	return w
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers"
+	"github.com/behalf-platform/behalf/handlers/hooktest"
 	"github.com/behalf-platform/behalf/handlers/httpapi"
 	"github.com/behalf-platform/behalf/infra/memlog"
 	"github.com/behalf-platform/behalf/infra/memshadow"
@@ -32,7 +33,12 @@ type server struct {
 	open, limited, closed http.Handler
 	// running is the good door while the server is not about to stop.
 	running http.Handler
-	seen    map[string]bool
+	// hooks is what the good doors have, and deliveries what stands in for what
+	// sends.
+	hooks      *handlers.Webhooks
+	deliveries hooktest.Deliveries
+	challenger hooktest.Challenger
+	seen       map[string]bool
 }
 
 const ownerToken = "bhf_dev_0123456789abcdef0123456789abcdef"
@@ -50,6 +56,7 @@ func mustServe(t *testing.T) *server {
 	queries := &handlers.Queries{Log: log, Watcher: watcher}
 	mustProject(t, log, queries, watcher)
 	caughtUp := func(context.Context, domain.Position) error { return nil }
+	s := &server{t: t, seen: map[string]bool{}}
 	door := func(limits handlers.Limits, ready error) (*handlers.Desk, http.Handler) {
 		desk := &handlers.Desk{
 			Faults:     handlers.Faults{Logs: slog.New(slog.DiscardHandler), Now: time.Now},
@@ -71,13 +78,17 @@ func mustServe(t *testing.T) *server {
 			Limits: limits,
 		}
 		desk.Shadows = &handlers.Shadows{Log: shadows, Decisions: log, Writer: desk.Writer, Now: time.Now, Logs: slog.New(slog.DiscardHandler)}
+		desk.Webhooks = &handlers.Webhooks{
+			Writer: desk.Writer, Rules: domain.EndpointRules{Types: []string{"approval.denied", "verification.denied"}, Most: 2},
+			CheckURL: func(context.Context, string) error { return nil },
+			Secrets:  &hooktest.Secrets{}, Challenger: &s.challenger, Deliveries: &s.deliveries,
+		}
 		return desk, httpapi.New(stopped, desk, slog.New(slog.DiscardHandler)).Handler()
 	}
 	// A clock that stands still never fills a limit again.
 	still := handlers.NewLimiter(1, func() time.Time { return time.Unix(0, 0) })
-	s := &server{t: t, seen: map[string]bool{}}
 	desk, open := door(handlers.Limits{}, nil)
-	s.open = open
+	s.open, s.hooks = open, desk.Webhooks
 	s.running = httpapi.New(t.Context(), desk, slog.New(slog.DiscardHandler)).Handler()
 	mustShadow(t, desk.Shadows)
 	_, s.limited = door(handlers.Limits{Addresses: still}, nil)

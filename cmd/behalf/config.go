@@ -52,7 +52,9 @@ type serveConfig struct {
 	Database    string // where queries are answered from: sqlite:PATH or postgres://…
 	MaxQueryLag time.Duration
 
-	ShadowAge time.Duration // after which what shadows recorded is removed
+	ShadowAge         time.Duration // after which what shadows recorded is removed
+	MostWebhooks      int           // of one account
+	PlainHTTPWebhooks bool          // takes addresses that are not encrypted, for development
 
 	RateAgent, RateMember, RateAddress, RateFailures int // each per second; 0 is no limit
 
@@ -81,6 +83,8 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Database, "database", "", "where queries are answered from: sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME or off for a node that only decides (default sqlite:views.db in --data); deciding needs none")
 	f.DurationVar(&c.MaxQueryLag, "max-query-lag", 10*time.Second, "how far queries may be behind the log before /readyz/queries says no")
 	f.DurationVar(&c.ShadowAge, "shadow-age", 180*24*time.Hour, "how long what shadows recorded is kept, 2184h (91 days) to 87600h")
+	f.IntVar(&c.MostWebhooks, "most-webhooks", 100, "how many webhooks an account may have")
+	f.BoolVar(&c.PlainHTTPWebhooks, "plain-http-webhooks", false, "take webhooks whose URL begins with http://, for development; what is sent can be read on the way")
 	f.IntVar(&c.RateAgent, "rate-agent", 1000, "requests a second one agent key may make, with a burst of twice that; 0 is no limit")
 	f.IntVar(&c.RateMember, "rate-member", 5000, "requests a second one member token may make; 0 is no limit")
 	f.IntVar(&c.RateAddress, "rate-address", 0, "requests a second one address may make; 0 is no limit")
@@ -142,6 +146,9 @@ func (c *serveConfig) validate() error {
 		bad("--replicas %d: use 1, 3 or 5", c.Replicas)
 	case c.Replicas > 1 && c.NATS == "":
 		bad("--replicas %d needs a cluster; give its URL with --nats", c.Replicas)
+	}
+	if c.MostWebhooks < 1 || c.MostWebhooks > 10_000 {
+		bad("--most-webhooks %d: use 1 to 10000", c.MostWebhooks)
 	}
 	if c.Partitions < 1 || c.Partitions > 64 {
 		bad("--partitions %d: use 1 to 64", c.Partitions)

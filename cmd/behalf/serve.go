@@ -174,6 +174,7 @@ func (n *node) wire() {
 			Failures:  handlers.NewLimiter(n.cfg.RateFailures, time.Now),
 		},
 	}
+	n.wireWebhooks()
 	n.minder = &handlers.Minder{
 		Passports: &n.passports, Writer: n.desk.Writer, Ready: n.gate.MayDecide, Now: time.Now, Logs: n.logs,
 	}

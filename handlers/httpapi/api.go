@@ -57,6 +57,12 @@ type route struct {
 
 // routes is how each pattern is served.
 func routes() map[string]route {
+	all := deskRoutes()
+	maps.Copy(all, webhookRoutes())
+	return all
+}
+
+func deskRoutes() map[string]route {
 	return map[string]route{
 		"POST /v1/verify":   {serve: verify},
 		"POST /api/verify":  {serve: verify},

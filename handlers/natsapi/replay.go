@@ -393,8 +393,9 @@ func (r *replaying) message(status string) *nats.Msg {
 	return m
 }
 
-// withoutSecrets is an event without the hashes of keys and tokens. They are no
-// secrets by themselves, and still nobody's who reads.
+// withoutSecrets is an event without the hashes of keys and tokens, and without
+// all but the host of where events are sent to. They are no secrets by
+// themselves, and still nobody's who reads.
 func withoutSecrets(e domain.Event) domain.Event {
 	switch e := e.(type) {
 	case domain.AccountOpened:
@@ -412,11 +413,23 @@ func withoutSecrets(e domain.Event) domain.Event {
 	case domain.AgentKeyRotated:
 		e.Key = ""
 		return e
+	case domain.WebhookCreated:
+		e.EndpointSettings = e.Outline()
+		return e
+	case domain.WebhookChanged:
+		e.EndpointSettings = e.Outline()
+		return e
+	case domain.WebhookVerified:
+		e.URL = domain.Origin(e.URL)
+		return e
 	case domain.AccountSettingsChanged, domain.MemberRoleChanged, domain.MemberRemoved, domain.AgentDisabled, domain.AgentEnabled,
 		domain.AgentDriverChanged, domain.AgentLimitsSet, domain.AgentBudgetShared,
 		domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked, domain.DecisionMade, domain.DecisionSettled,
 		domain.ApprovalVoted, domain.ApprovalApproved, domain.ApprovalDenied, domain.ApprovalCancelled, domain.ApprovalReminded,
-		domain.ApprovalExpired, domain.BudgetSet, domain.BudgetCharged, domain.BudgetReleased:
+		domain.ApprovalExpired, domain.BudgetSet, domain.BudgetCharged, domain.BudgetReleased,
+		domain.WebhookPaused, domain.WebhookResumed,
+		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
 	}
 	return e
 }

@@ -1,6 +1,7 @@
 package natsapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/handlers"
+	"github.com/behalf-platform/behalf/handlers/hooktest"
 )
 
 // consumer listens to a replay.
@@ -182,5 +185,37 @@ func TestReplayIsForMembersAndInboxes(t *testing.T) {
 	}
 	if r := s.ask(s.token, "replay", fmt.Sprintf(`{"deliver":"%s"}`, c.inbox)); r.code != "RATE_LIMITED" {
 		t.Errorf("got %s, want that there are too many", r.Data)
+	}
+}
+
+func TestReplayTellsOnlyTheHostOfAWebhook(t *testing.T) {
+	t.Parallel()
+	s := mustServe(t, 16)
+	hooks := &handlers.Webhooks{
+		Writer: s.desk.Writer, Rules: domain.EndpointRules{Most: 1}, Secrets: &hooktest.Secrets{}, Challenger: &hooktest.Challenger{},
+		CheckURL: func(context.Context, string) error { return nil },
+	}
+	settings := domain.EndpointSettings{
+		URL: "https://hooks.example.com:8443/services/path-secret?key=query-secret", Headers: []domain.EndpointHeader{{Name: "X-Team", Value: "header-secret"}},
+	}
+	made, err := hooks.Create(t.Context(), s.owner.Member, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings.Ordering = domain.OrderStrict
+	if _, err := hooks.Change(t.Context(), s.owner.Member, made.WebhookID, settings, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hooks.Verify(t.Context(), s.owner.Member, made.WebhookID); err != nil {
+		t.Fatal(err)
+	}
+	c := s.consumer()
+	c.begin("")
+	kinds, all, _ := c.records()
+	if got := strings.Join(kinds, " "); !strings.HasSuffix(got, "webhook.created.v1 webhook.changed.v1 webhook.verified.v1") {
+		t.Errorf("got %s, want the webhook's", got)
+	}
+	if strings.Count(all, `"url":"https://hooks.example.com:8443"`) != 3 || strings.Contains(all, "-secret") || strings.Contains(all, made.Secret) {
+		t.Errorf("got %s, want the host of the address, and no more of it", all)
 	}
 }

@@ -137,7 +137,7 @@ func (h *history) change(account domain.AccountID, agent domain.AgentID) {
 	}
 	terms := domain.Terms{Action: "purchase", Description: pick(h, reasons...)}
 	held := h.granted[agent]
-	switch h.rand.IntN(14) {
+	switch h.rand.IntN(15) {
 	case 0:
 		h.record(account, agent, domain.AgentDisabled{Reason: "why not"})
 	case 1:
@@ -165,6 +165,8 @@ func (h *history) change(account domain.AccountID, agent domain.AgentID) {
 	case 8:
 		h.record(account, "", domain.BudgetSet{})
 		h.record(account, "", domain.BudgetCharged{RequestID: "req_1", Amount: "1.00", Currency: "USD"})
+	case 14:
+		h.hook(account)
 	case 9, 10:
 		if len(held) > 0 {
 			h.record(ours, agent, domain.PermissionReplaced{PermissionID: held[0], Terms: terms, Cancels: h.cancels(agent)})
@@ -178,6 +180,29 @@ func (h *history) change(account domain.AccountID, agent domain.AgentID) {
 		id := domain.PermissionID(fmt.Sprintf("perm_%06d", h.seq))
 		h.record(ours, agent, domain.PermissionGranted{PermissionID: id, Terms: terms})
 		h.granted[agent] = append(held, id)
+	}
+}
+
+// hook adds events of an endpoint.
+func (h *history) hook(account domain.AccountID) {
+	id := domain.EndpointID(fmt.Sprintf("whe_%026d", h.seq))
+	settings := domain.EndpointSettings{URL: "https://example.com/", Ordering: domain.OrderStrict, Format: domain.FormatStandard}
+	for _, e := range []domain.Event{
+		domain.WebhookCreated{EndpointID: id, EndpointSettings: settings},
+		domain.WebhookChanged{EndpointID: id, EndpointSettings: settings},
+		domain.WebhookVerified{EndpointID: id, URL: settings.URL},
+		domain.WebhookTested{EndpointID: id},
+		domain.WebhookPaused{EndpointID: id},
+		domain.WebhookResumed{EndpointID: id, From: domain.FromNow},
+		domain.WebhookDisabled{EndpointID: id, Code: domain.DisabledAsGone},
+		domain.WebhookEnabled{EndpointID: id, From: domain.FromHeld},
+		domain.WebhookSecretRotated{EndpointID: id, Secret: 2},
+		domain.WebhookReplayRequested{EndpointID: id, ReplayID: "whr_1", RatePerSecond: 1},
+		domain.WebhookReplayCancelled{EndpointID: id, ReplayID: "whr_1"},
+		domain.WebhookReplayFinished{EndpointID: id, ReplayID: "whr_1"},
+		domain.WebhookDeleted{EndpointID: id},
+	}[:1+h.rand.IntN(13)] {
+		h.record(account, "", e)
 	}
 }
 

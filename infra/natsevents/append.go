@@ -104,8 +104,15 @@ type attribute struct{ name, value string }
 // but for the type of the data.
 func attributes(p *projections.PublicEvent) []attribute {
 	list := []attribute{
-		{"specversion", "1.0"}, {"id", p.ID()}, {"source", p.Source()}, {"type", string(p.Type)}, {"subject", string(p.Agent)},
-		{"time", p.At.UTC().Format(time.RFC3339Nano)}, {"dataschema", p.DataSchema()}, {"sequence", p.Sequence()}, {"cursor", p.Cursor().String()},
+		{"specversion", "1.0"},
+		{"id", p.ID()},
+		{"source", p.Source()},
+		{"type", string(p.Type)},
+		{"subject", string(p.Agent)},
+		{"time", p.At.UTC().Format(time.RFC3339Nano)},
+		{"dataschema", p.DataSchema()},
+		{"sequence", p.Sequence()},
+		{"cursor", p.Cursor().String()},
 	}
 	if p.Agent == "" {
 		list = append(list[:4], list[5:]...)

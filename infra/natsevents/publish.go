@@ -132,7 +132,7 @@ type session struct {
 	// All below are guarded by mu, since each partition has a handler.
 	reached extent
 	version uint64 // of the checkpoint
-	dirty   bool // something was done since it was saved
+	dirty   bool   // something was done since it was saved
 	moved   bool
 	events  []projections.PublicEvent
 }

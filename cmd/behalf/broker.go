@@ -20,7 +20,9 @@ import (
 	"github.com/behalf-platform/behalf/handlers/natsapi"
 	"github.com/behalf-platform/behalf/infra/embedded"
 	"github.com/behalf-platform/behalf/infra/natsalarm"
+	"github.com/behalf-platform/behalf/infra/natsevents"
 	"github.com/behalf-platform/behalf/infra/natslog"
+	"github.com/behalf-platform/behalf/projections"
 )
 
 // broker is this node's NATS: connections, and the server if it runs inside.
@@ -52,7 +54,7 @@ func embed(cfg serveConfig, auth authenticate, logs *slog.Logger) (_ *broker, er
 	b := &broker{}
 	b.server, err = embedded.Start(embedded.Config{
 		Dir: filepath.Join(cfg.Data, "nats"), Durability: embedded.Durability(cfg.Durability), Listen: listen,
-		Unsynced: []string{natsalarm.StreamName},
+		Unsynced: []string{natsalarm.StreamName, natsevents.StreamName, natsevents.StateName},
 		Authenticate: func(user, password string) (embedded.Access, bool) {
 			if user == operatorName {
 				return operator.access(cfg.Partitions, password)
@@ -155,7 +157,9 @@ func (b *broker) close() error {
 // credential as everywhere: it is the password, or the token, of their
 // connection. They may ask for the service's operations and read their own
 // inbox, whose prefix is theirs alone, so that nobody reads another's answers,
-// and be woken when a person has answered what they may read.
+// and be woken when a person has answered what they may read. Members hear the
+// public events of their account. Nobody has a right on JetStream, not even on a
+// consumer of their own: it sends what is pulled to whatever subject is asked.
 func (n *node) authenticate(_, password string) (embedded.Access, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -166,11 +170,14 @@ func (n *node) authenticate(_, password string) (embedded.Access, bool) {
 	if err != nil {
 		return embedded.Access{}, false
 	}
-	id, woken := string(caller.Agent.Agent), natsapi.WakeSubject(caller.Agent)+".>"
+	id, hears := string(caller.Agent.Agent), []string{natsapi.WakeSubject(caller.Agent) + ".>"}
 	if !caller.IsAgent() {
-		id, woken = string(caller.Member.ID), natsapi.WakeSubject(domain.Stream{Account: caller.Member.Account})+".>"
+		account := caller.Member.Account
+		id, hears = string(caller.Member.ID), []string{
+			natsapi.WakeSubject(domain.Stream{Account: account}) + ".>", projections.PublicSubjects + "." + string(account) + ".>",
+		}
 	}
-	return embedded.Access{Name: id, Publish: []string{"behalf.v1.>"}, Subscribe: []string{"_INBOX_" + id + ".>", woken}}, true
+	return embedded.Access{Name: id, Publish: []string{"behalf.v1.>"}, Subscribe: append(hears, "_INBOX_"+id+".>")}, true
 }
 
 // operator is whoever may read the data directory. While the embedded server

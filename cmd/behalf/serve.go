@@ -27,6 +27,7 @@ import (
 	"github.com/behalf-platform/behalf/handlers/httpapi"
 	"github.com/behalf-platform/behalf/handlers/natsapi"
 	"github.com/behalf-platform/behalf/infra/natsalarm"
+	"github.com/behalf-platform/behalf/infra/natsevents"
 	"github.com/behalf-platform/behalf/infra/natslog"
 	"github.com/behalf-platform/behalf/projections"
 )
@@ -89,6 +90,7 @@ type node struct {
 	minder    *handlers.Minder
 	watcher   *handlers.Watcher // of what queries are answered from
 	alarms    *natsalarm.Alarms
+	events    *natsevents.Events // nil when they are turned off
 	registry  *prometheus.Registry
 }
 
@@ -108,7 +110,11 @@ type node struct {
 //	+-8--------+      +-7----------+             |
 //	| database | <--- | projector: | <-----------+
 //	| (rows)   |      | read models|
-//	+----------+      +------------+
+//	+----------+      +------------+             | scan
+//	                  +-9----------+             |
+//	   NATS  <------- | publisher: | <-----------+
+//	 (public events)  | CloudEvents|
+//	                  +------------+
 func serve(ctx context.Context, cfg serveConfig, ownerToken string, out, errs io.Writer) (err error) {
 	logs, err := newLogger(cfg, errs)
 	if err != nil {
@@ -176,6 +182,7 @@ func (n *node) wire() {
 	n.desk.Queries = &handlers.Queries{Watcher: n.watcher}
 	n.registerGauges()
 	n.registerViewGauges()
+	n.registerEventGauges()
 }
 
 // openTime is how long a log may take to become one that can be used.
@@ -200,6 +207,9 @@ func (n *node) open(ctx context.Context) error {
 		}
 	}
 	if n.alarms, err = natsalarm.Open(ctx, natsalarm.Config{Conn: n.broker.conn, Replicas: n.cfg.Replicas, Logger: n.logs, Now: time.Now}); err != nil {
+		return err
+	}
+	if err := n.openEvents(ctx, log); err != nil {
 		return err
 	}
 	n.log = log
@@ -241,6 +251,7 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 		"watch the log":     n.gate.Run,
 		"keep read models":  n.keepViews,
 		"set alarms":        n.minder.Run,
+		"publish events":    n.publishEvents,
 		"share limits":      func(ctx context.Context) error { return n.desk.Share(ctx, n.gate.MayDecide, n.logs) },
 		"listen for alarms": func(ctx context.Context) error { return n.alarms.Run(ctx, n.minder.Ring) },
 	} {

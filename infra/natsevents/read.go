@@ -94,6 +94,9 @@ func (e *Events) start(ctx context.Context, q *projections.EventQuery, state jet
 	case !from.IsZero():
 		// An event is published after it was recorded, however late.
 		begin := from.Add(-slack)
+		if begin.Unix() <= 0 { // which the server takes for no time
+			return c, nil
+		}
 		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &begin
 	}
 	return c, nil

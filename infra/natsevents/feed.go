@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -16,6 +17,9 @@ const (
 	// while a message is worked on.
 	batchSize = 512
 	ahead     = 256
+	// linger is how long a message waits for more: many small ones would cost
+	// those who decide more than what is in them.
+	linger = 5 * time.Millisecond
 )
 
 // feed is the log as a watermill subscriber: its topics are the partitions, its
@@ -80,13 +84,14 @@ func (f *feed) hand(ctx context.Context, records <-chan domain.Recorded, message
 	for r := range records {
 		b := &batch{records: make([]domain.Recorded, 1, batchSize)}
 		b.records[0] = r
+		over := time.After(linger)
 		for more := true; more && len(b.records) < batchSize; {
 			select {
 			case next, ok := <-records:
 				if more = ok; ok {
 					b.records = append(b.records, next)
 				}
-			default:
+			case <-over:
 				more = false
 			}
 		}

@@ -95,7 +95,7 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 			yield(Event{}, fmt.Errorf("%s: %w", at, refusal(resp, body)))
 			return
 		}
-		lines := bufio.NewScanner(beating(ctx, resp.Body))
+		lines := bufio.NewScanner(beating(resp.Body))
 		lines.Buffer(nil, mostAnswer)
 		for lines.Scan() {
 			if len(bytes.TrimSpace(lines.Bytes())) == 0 {
@@ -121,17 +121,11 @@ const mostSilence = time.Minute
 
 // beating reads a body that says something now and then, and closes it when it
 // doesn't: a server that is gone without a word would be waited for for ever.
-func beating(ctx context.Context, body io.ReadCloser) io.Reader {
-	silent := time.AfterFunc(mostSilence, func() { _ = body.Close() })
-	context.AfterFunc(ctx, func() { silent.Stop() })
+func beating(body io.ReadCloser) io.Reader {
 	return readerFunc(func(p []byte) (int, error) {
-		n, err := body.Read(p)
-		if err != nil {
-			silent.Stop()
-		} else {
-			silent.Reset(mostSilence)
-		}
-		return n, err
+		silent := time.AfterFunc(mostSilence, func() { _ = body.Close() })
+		defer silent.Stop()
+		return body.Read(p)
 	})
 }
 

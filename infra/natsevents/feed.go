@@ -1,6 +1,7 @@
 package natsevents
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -54,9 +55,10 @@ func (f *feed) Subscribe(ctx context.Context, topic string) (<-chan *message.Mes
 	f.mu.Unlock()
 	messages, records := make(chan *message.Message), make(chan domain.Recorded, ahead)
 	var reading sync.WaitGroup
+	var ended error // why reading did
 	reading.Go(func() {
 		defer close(records)
-		err := f.log.Scan(ctx, domain.Scan{Partition: uint16(partition), From: f.from[uint16(partition)], Live: true},
+		ended = f.log.Scan(ctx, domain.Scan{Partition: uint16(partition), From: f.from[uint16(partition)], Live: true},
 			func(r domain.Recorded, err error) error {
 				if err != nil {
 					return err
@@ -68,19 +70,19 @@ func (f *feed) Subscribe(ctx context.Context, topic string) (<-chan *message.Mes
 					return ctx.Err()
 				}
 			})
-		f.fail(err)
 	})
 	f.all.Go(func() {
 		defer close(messages)
-		defer reading.Wait()
-		defer stop()
-		f.hand(ctx, records, messages)
+		err := f.hand(ctx, records, messages)
+		stop()
+		reading.Wait()
+		f.fail(cmp.Or(err, ended)) // once all before it was published
 	})
 	return messages, nil
 }
 
 // hand makes messages of the records there are, one after the other.
-func (f *feed) hand(ctx context.Context, records <-chan domain.Recorded, messages chan<- *message.Message) {
+func (f *feed) hand(ctx context.Context, records <-chan domain.Recorded, messages chan<- *message.Message) error {
 	for r := range records {
 		b := &batch{records: make([]domain.Recorded, 1, batchSize)}
 		b.records[0] = r
@@ -99,17 +101,17 @@ func (f *feed) hand(ctx context.Context, records <-chan domain.Recorded, message
 		select {
 		case messages <- m:
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 		select {
 		case <-m.Acked():
 		case <-m.Nacked():
-			f.fail(errNacked)
-			return
+			return errNacked
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 	}
+	return nil
 }
 
 // Close ends all messages, and waits until nothing is read any more.

@@ -51,6 +51,13 @@ func (e *Events) Lag() time.Duration {
 	return max(e.Now().Sub(e.behind), 0)
 }
 
+// waiting is since when something has been waiting to be published.
+func (e *Events) waiting() time.Time {
+	e.publisher.mu.Lock()
+	defer e.publisher.mu.Unlock()
+	return e.behind
+}
+
 func (e *Events) note(leading bool, behind time.Time) {
 	e.publisher.mu.Lock()
 	defer e.publisher.mu.Unlock()
@@ -98,13 +105,20 @@ func (e *Events) lead(ctx context.Context, mine *lease) (bool, error) {
 	holding.Go(func() { end(e.hold(ctx, mine)) })
 	s := &session{Events: e, sink: e, end: end}
 	err := s.run(ctx)
-	e.publisher.mu.Lock()
-	e.leading = false
-	if errors.Is(err, errTaken) { // now it is the other's
-		e.behind = time.Time{}
-	}
-	e.publisher.mu.Unlock()
+	e.stopped(err)
 	return s.moved, err
+}
+
+// stopped notes that this node doesn't publish now, and that what comes waits.
+func (e *Events) stopped(why error) {
+	switch behind := e.waiting(); {
+	case errors.Is(why, errTaken): // now it is the other's
+		e.note(false, time.Time{})
+	case behind.IsZero():
+		e.note(false, e.Now())
+	default:
+		e.note(false, behind)
+	}
 }
 
 // sink is where a session publishes.
@@ -142,13 +156,17 @@ func (s *session) run(ctx context.Context) error {
 	if s.reached, s.version, err = s.sink.extent(ctx); err != nil {
 		return err
 	}
-	from := map[uint16]uint64{}
+	from, behind := map[uint16]uint64{}, time.Time{}
 	for p := range s.Log.Partitions() {
-		if from[uint16(p)], err = s.begin(ctx, uint16(p)); err != nil {
+		var head uint64
+		if from[uint16(p)], head, err = s.begin(ctx, uint16(p)); err != nil {
 			return fmt.Errorf("begin partition %d: %w", p, err)
 		}
+		if from[uint16(p)] <= head { // it may have waited for long
+			behind = s.waiting()
+		}
 	}
-	s.note(true, time.Time{})
+	s.note(true, behind)
 	s.Logger.InfoContext(ctx, "this node publishes the public events", slog.Uint64("after", s.reached.last))
 	// Its own logger tells of things that are none, and prints what it can't publish.
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: appendTimeout}, watermill.NopLogger{})
@@ -176,27 +194,29 @@ func (s *session) run(ctx context.Context) error {
 // cluster may not know its own end yet.
 var errAhead = errors.New("the public stream reaches further than the log, which has lost events")
 
-// begin is the first record of a partition that is to be read.
-func (s *session) begin(ctx context.Context, partition uint16) (uint64, error) {
+// begin is the first record of a partition that is to be read, and the newest
+// there is.
+func (s *session) begin(ctx context.Context, partition uint16) (from, head uint64, err error) {
+	status, err := s.Log.Status(ctx, partition)
+	if err != nil {
+		return 0, 0, err
+	}
 	at, ok := s.reached.places[partition]
 	if !ok || at.Epoch != s.Log.Epoch(partition) {
 		delete(s.reached.places, partition)
 		if s.MaxAge == 0 {
-			return 1, nil
+			return 1, status.Head, nil
 		}
-		return s.Log.SeqAt(ctx, partition, s.Now().Add(-s.MaxAge)) // what is older would be kept for too long
-	}
-	status, err := s.Log.Status(ctx, partition)
-	if err != nil {
-		return 0, err
+		from, err = s.Log.SeqAt(ctx, partition, s.Now().Add(-s.MaxAge)) // what is older would be kept for too long
+		return from, status.Head, err
 	}
 	if at.Seq > status.Head {
-		return 0, fmt.Errorf("published up to %d, the log ends at %d: %w", at.Seq, status.Head, errAhead)
+		return 0, 0, fmt.Errorf("published up to %d, the log ends at %d: %w", at.Seq, status.Head, errAhead)
 	}
 	if at.Index == whole {
-		return at.Seq + 1, nil
+		return at.Seq + 1, status.Head, nil
 	}
-	return at.Seq, nil
+	return at.Seq, status.Head, nil
 }
 
 // publish publishes what is public of a batch of one partition. What it returns

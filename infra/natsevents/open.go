@@ -1,7 +1,8 @@
 // Package natsevents is the public event stream on NATS JetStream: what an
 // account's members are told of the log, as CloudEvents. One node at a time
-// publishes it from the log; members read it through consumers that this
-// package makes for them, and have no other right on JetStream.
+// publishes it from the log. Members listen to its subjects, and read what is
+// kept through us: nobody else has any right on JetStream, which sends what it
+// is asked for to whatever subject it is asked to, the log's among them.
 //
 // The stream BEHALF_EVENTS has the subjects
 //

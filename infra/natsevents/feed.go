@@ -17,7 +17,7 @@ const (
 	// batchSize bounds the records of a message, and ahead those that are read
 	// while a message is worked on.
 	batchSize = 512
-	ahead     = 256
+	ahead     = 2 * batchSize
 	// linger is how long a message waits for more: many small ones would cost
 	// those who decide more than what is in them.
 	linger = 5 * time.Millisecond

@@ -44,15 +44,25 @@ func (e *Events) append(ctx context.Context, last uint64, events []projections.P
 			}
 			acks = append(acks, ack)
 		}
+		stored, skipped := len(some), 0
 		for i, ack := range acks {
-			if err := acked(ctx, ack, last+uint64(i)+1); err != nil {
+			err := acked(ctx, ack, last+uint64(i)+1)
+			if errors.Is(err, errThere) { // those after it are refused
+				stored, skipped = i, 1
+				break
+			}
+			if err != nil {
 				return 0, fmt.Errorf("publish %s: %w", some[i].ID(), err)
 			}
 		}
-		last, events = last+uint64(len(some)), events[len(some):]
+		last, events = last+uint64(stored), events[stored+skipped:]
 	}
 	return last, nil
 }
+
+// errThere says that the event was published before, though the stream doesn't
+// say so any more: its end was removed, by its limits, before the checkpoint.
+var errThere = errors.New("it was published before")
 
 // acked waits for the acknowledgement of a message that was to be stored at seq.
 func acked(ctx context.Context, ack jetstream.PubAckFuture, seq uint64) error {
@@ -65,7 +75,10 @@ func acked(ctx context.Context, ack jetstream.PubAckFuture, seq uint64) error {
 		}
 		return err
 	case ok := <-ack.Ok():
-		if ok.Duplicate || ok.Sequence != seq {
+		if ok.Duplicate {
+			return errThere
+		}
+		if ok.Sequence != seq {
 			return errMoved
 		}
 		return nil

@@ -265,11 +265,21 @@ func TestTheStreamHoldsWhatTheLogSays(t *testing.T) {
 
 func TestAStreamThatWasEmptiedIsGoneOnWith(t *testing.T) {
 	t.Parallel()
+	t.Run("by the checkpoint", func(t *testing.T) { t.Parallel(); emptied(t, false) })
+	t.Run("by the ids", func(t *testing.T) { t.Parallel(); emptied(t, true) })
+}
+
+func emptied(t *testing.T, lost bool) {
 	in := mustInstall(t, 1, nil)
 	in.mustPut(t, "acct_1")
 	stop := run(t, in.events)
 	before := len(in.mustSettle(t)[0])
 	stop() // which writes the checkpoint
+	if lost {
+		if err := in.events.js.DeleteStream(t.Context(), StateName); err != nil {
+			t.Fatal(err)
+		}
+	}
 	config := in.events.wanted()
 	config.MaxBytes = 1 // no event fits
 	stream, err := in.events.js.UpdateStream(t.Context(), config)

@@ -7,6 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/behalf-platform/behalf"
 )
@@ -97,4 +100,42 @@ func answerWithAPerson() http.HandlerFunc {
 			_, _ = io.WriteString(w, `{"requestId":"req_02","outcome":"executed","amount":"700.00","currency":"USD","released":"42.00"}`)
 		}
 	}
+}
+
+// A consumer of what happens goes on where it was, in this process or the next:
+// its cursor is in a file, and what was handled last may come again.
+func ExampleClient_Subscribe() {
+	server := httptest.NewServer(http.HandlerFunc(tell))
+	defer server.Close()
+
+	dir, err := os.MkdirTemp("", "behalf")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	client := behalf.Client{BaseURL: server.URL, Token: "bhf_dev_example"}
+	from := behalf.From{Cursors: behalf.CursorFile(filepath.Join(dir, "cursor")), Since: time.Now().Add(-time.Hour)}
+	denials := behalf.EventFilter{Types: []string{"verification.denied"}, Agents: []string{"agent_ollie"}}
+	ctx, stop := context.WithCancel(context.Background())
+	err = client.Subscribe(ctx, from, denials, func(_ context.Context, e behalf.Event) error {
+		packet, err := e.Packet()
+		if err != nil {
+			return err
+		}
+		fmt.Println(e.AgentID, packet.ReasonCode)
+		stop()
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// agent_ollie AMOUNT_EXCEEDS_LIMIT
+	// context canceled
+}
+
+// tell stands in for a server with one event.
+func tell(w http.ResponseWriter, _ *http.Request) {
+	_, _ = io.WriteString(w, `{"specversion":"1.0","id":"evt_01","source":"/accounts/acct_01","type":"verification.denied","subject":"agent_ollie",`+
+		`"time":"2026-11-23T12:00:00Z","sequence":"00000000000000000007-000000","cursor":"AAAAAAAJ","data":{"agentId":"agent_ollie",`+
+		`"decision":"denied","allowed":false,"reasonCode":"AMOUNT_EXCEEDS_LIMIT"}}`+"\n")
 }

@@ -19,7 +19,9 @@ type Desk struct {
 	*Verifier
 	*Writer
 	*History
-	Queries   *Queries
+	Queries *Queries
+	// Events is nil on a node that has none.
+	Events    EventSource
 	Approvals *Approvals
 	Shadows   *Shadows
 	Webhooks  *Webhooks

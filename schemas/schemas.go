@@ -6,8 +6,9 @@ package schemas
 
 import "embed"
 
-// Files are events/<kind>.json with the types.json they share, openapi.yaml,
+// Files are events/<kind>.json and public/<type>.v1.json, what public events are
+// in (public/event.json), the types.json they share, openapi.yaml,
 // asyncapi.yaml, REASONS.md, and sql/ with the tables of the read models.
 //
-//go:embed events/*.json types.json openapi.yaml asyncapi.yaml REASONS.md sql/*.sql
+//go:embed events/*.json public/*.json types.json openapi.yaml asyncapi.yaml REASONS.md sql/*.sql
 var Files embed.FS

@@ -263,6 +263,9 @@ func (s *server) limit(w *world) {
 	}
 }
 
+// first is where the log begins, whatever its epoch.
+var first = domain.Position{Seq: 1}
+
 // ask brings the operations of an agent to their success.
 func (s *server) ask(w *world) {
 	s.t.Helper()
@@ -283,6 +286,8 @@ func (s *server) ask(w *world) {
 	agent(200, "GET /v1/me", "/v1/me", "")
 	agent(200, "GET /v1/decisions", "/v1/decisions?limit=1", "")
 	agent(200, "GET /v1/decisions", "/v1/decisions?follow=true", "")
+	s.do(200, ask{route: "GET /v1/events", target: "/v1/events", token: ownerToken, door: s.running})
+	s.do(409, ask{route: "GET /v1/events", target: "/v1/events?after=" + first.String(), token: ownerToken})
 	agent(404, "GET /v1/decisions", "/v1/decisions?agentId=agent_nobody", "")
 	agent(200, "GET /v1/decisions/{request}", "/v1/decisions/"+w.ids["request"], "")
 	s.query(w, agent(200, "POST /v1/verify", "/v1/verify", `{"action":"mail.read"}`)["position"].(string))

@@ -20,8 +20,10 @@ import (
 	"github.com/behalf-platform/behalf/handlers/natsapi"
 	"github.com/behalf-platform/behalf/infra/embedded"
 	"github.com/behalf-platform/behalf/infra/natsalarm"
+	"github.com/behalf-platform/behalf/infra/natsevents"
 	"github.com/behalf-platform/behalf/infra/natslog"
 	"github.com/behalf-platform/behalf/infra/natsshadow"
+	"github.com/behalf-platform/behalf/projections"
 )
 
 // broker is this node's NATS: connections, and the server if it runs inside.
@@ -54,7 +56,7 @@ func embed(cfg serveConfig, auth authenticate, logs *slog.Logger) (_ *broker, er
 	b.server, err = embedded.Start(embedded.Config{
 		Dir: filepath.Join(cfg.Data, "nats"), Durability: embedded.Durability(cfg.Durability), Listen: listen,
 		// What is lost of these is made again; and both remove messages.
-		Unsynced: []string{natsalarm.StreamName, natsshadow.StreamName},
+		Unsynced: []string{natsalarm.StreamName, natsshadow.StreamName, natsevents.StreamName, natsevents.StateName},
 		Authenticate: func(user, password string) (embedded.Access, bool) {
 			if user == operatorName {
 				return operator.access(cfg.Partitions, password)
@@ -158,7 +160,9 @@ func (b *broker) close() error {
 // connection. They may ask for the service's operations and read their own
 // inbox, whose prefix is theirs alone, so that nobody reads another's answers,
 // and be woken when a person has answered what they may read. An agent that is
-// disabled is nobody here; over HTTP it is told so.
+// disabled is nobody here; over HTTP it is told so. Members hear the public
+// events of their account. Nobody has a right on JetStream, not even on a
+// consumer of their own: it sends what is pulled to whatever subject is asked.
 func (n *node) authenticate(_, password string) (embedded.Access, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -172,11 +176,14 @@ func (n *node) authenticate(_, password string) (embedded.Access, bool) {
 	if caller.IsAgent() && n.passports.Agent(caller.Agent).Status == domain.AgentIsDisabled {
 		return embedded.Access{}, false
 	}
-	id, woken := string(caller.Agent.Agent), natsapi.WakeSubject(caller.Agent)+".>"
+	id, hears := string(caller.Agent.Agent), []string{natsapi.WakeSubject(caller.Agent) + ".>"}
 	if !caller.IsAgent() {
-		id, woken = string(caller.Member.ID), natsapi.WakeSubject(domain.Stream{Account: caller.Member.Account})+".>"
+		account := caller.Member.Account
+		id, hears = string(caller.Member.ID), []string{
+			natsapi.WakeSubject(domain.Stream{Account: account}) + ".>", projections.PublicSubjects + "." + string(account) + ".>",
+		}
 	}
-	return embedded.Access{Name: id, Publish: []string{"behalf.v1.>"}, Subscribe: []string{"_INBOX_" + id + ".>", woken}}, true
+	return embedded.Access{Name: id, Publish: []string{"behalf.v1.>"}, Subscribe: append(hears, "_INBOX_"+id+".>")}, true
 }
 
 // operator is whoever may read the data directory. While the embedded server

@@ -49,6 +49,11 @@ type serveConfig struct {
 	MaxLag        time.Duration
 	MaxSkew       time.Duration
 
+	Events         string // on, or off for a node that neither publishes events nor serves them
+	EventsMaxAge   time.Duration
+	EventsMaxBytes int64
+	EventsFormat   string // of CloudEvents: structured or binary
+
 	Database    string // where queries are answered from: sqlite:PATH or postgres://…
 	MaxQueryLag time.Duration
 
@@ -85,6 +90,10 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.ShadowAge, "shadow-age", 180*24*time.Hour, "how long what shadows recorded is kept, 2184h (91 days) to 87600h")
 	f.IntVar(&c.MostWebhooks, "most-webhooks", 100, "how many webhooks an account may have")
 	f.BoolVar(&c.PlainHTTPWebhooks, "plain-http-webhooks", false, "take webhooks whose URL begins with http://, for development; what is sent can be read on the way")
+	f.StringVar(&c.Events, "events", "on", "public events: on, or off for a node that neither publishes nor serves them")
+	f.DurationVar(&c.EventsMaxAge, "events-max-age", 30*24*time.Hour, "how long public events are kept; 0 is no limit")
+	f.Int64Var(&c.EventsMaxBytes, "events-max-bytes", 0, "how many bytes of public events are kept; 0 is no limit")
+	f.StringVar(&c.EventsFormat, "events-format", "structured", "how public events are published on NATS: structured (one JSON document) or binary (attributes in headers)")
 	f.IntVar(&c.RateAgent, "rate-agent", 1000, "requests a second one agent key may make, with a burst of twice that; 0 is no limit")
 	f.IntVar(&c.RateMember, "rate-member", 5000, "requests a second one member token may make; 0 is no limit")
 	f.IntVar(&c.RateAddress, "rate-address", 0, "requests a second one address may make; 0 is no limit")
@@ -188,6 +197,18 @@ func (c *serveConfig) validate() error {
 	}
 	if scheme, rest, _ := strings.Cut(c.Database, ":"); c.Database != databaseOff && (scheme != "sqlite" && scheme != "postgres" && scheme != "postgresql" || rest == "") {
 		bad("--database must be off, or begin with sqlite: or postgres:; use one like sqlite:/var/lib/behalf/views.db or postgres://behalf@db.example.com/behalf")
+	}
+	if c.Events != "on" && c.Events != "off" {
+		bad("--events %q: use on or off", c.Events)
+	}
+	if c.EventsMaxAge < 0 || c.EventsMaxAge > 0 && c.EventsMaxAge < time.Minute {
+		bad("--events-max-age %s: use 1m or more, or 0 for no limit", c.EventsMaxAge)
+	}
+	if c.EventsMaxBytes < 0 || c.EventsMaxBytes > 0 && c.EventsMaxBytes < 1<<20 {
+		bad("--events-max-bytes %d: use 1048576 or more, or 0 for no limit", c.EventsMaxBytes)
+	}
+	if c.EventsFormat != "structured" && c.EventsFormat != "binary" {
+		bad("--events-format %q: use structured or binary", c.EventsFormat)
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		bad("--log-format %q: use text or json", c.LogFormat)

@@ -49,7 +49,7 @@ func (s *shell) root() *cobra.Command {
 		{"Say what agents may do:", []*cobra.Command{s.agents(), s.permissions(), s.members(), s.account(), s.approvals()}},
 		{"Send what happens elsewhere:", []*cobra.Command{s.webhooks()}},
 		{"Keep it in files:", []*cobra.Command{s.apply(), s.export(), s.test(), s.lint(), s.presets()}},
-		{"Ask what an agent may do:", []*cobra.Command{s.verify(), s.preview(), s.passport(), s.decisions(), s.shadow(), s.usage(), s.outcome(), s.reservations()}},
+		{"Ask what an agent may do:", []*cobra.Command{s.verify(), s.preview(), s.passport(), s.decisions(), s.events(), s.shadow(), s.usage(), s.outcome(), s.reservations()}},
 		{"This program:", []*cobra.Command{s.config(), s.versionCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: section.title, Title: section.title})

@@ -28,6 +28,7 @@ import (
 	"github.com/behalf-platform/behalf/handlers/httpapi"
 	"github.com/behalf-platform/behalf/handlers/natsapi"
 	"github.com/behalf-platform/behalf/infra/natsalarm"
+	"github.com/behalf-platform/behalf/infra/natsevents"
 	"github.com/behalf-platform/behalf/infra/natslog"
 	"github.com/behalf-platform/behalf/infra/natsshadow"
 	"github.com/behalf-platform/behalf/projections"
@@ -92,6 +93,7 @@ type node struct {
 	watcher   *handlers.Watcher // of what queries are answered from
 	alarms    *natsalarm.Alarms
 	rechecks  *rechecks
+	events    *natsevents.Events // nil when they are turned off
 	registry  *prometheus.Registry
 	// opened says that there is an account, and an owner to come with a token.
 	opened atomic.Bool
@@ -113,7 +115,11 @@ type node struct {
 //	+-8--------+      +-7----------+             |
 //	| database | <--- | projector: | <-----------+
 //	| (rows)   |      | read models|
-//	+----------+      +------------+
+//	+----------+      +------------+             | scan
+//	                  +-9----------+             |
+//	   NATS  <------- | publisher: | <-----------+
+//	 (public events)  | CloudEvents|
+//	                  +------------+
 func serve(ctx context.Context, cfg serveConfig, ownerToken string, out, errs io.Writer) (err error) {
 	logs, err := newLogger(cfg, errs)
 	if err != nil {
@@ -183,6 +189,7 @@ func (n *node) wire() {
 	n.desk.Shadows = &handlers.Shadows{Writer: n.desk.Writer, Now: time.Now, Logs: n.logs}
 	n.registerGauges()
 	n.registerViewGauges()
+	n.registerEventGauges()
 }
 
 // openTime is how long a log may take to become one that can be used.
@@ -207,6 +214,9 @@ func (n *node) open(ctx context.Context) error {
 		}
 	}
 	if n.alarms, err = natsalarm.Open(ctx, natsalarm.Config{Conn: n.broker.conn, Replicas: n.cfg.Replicas, Logger: n.logs, Now: time.Now}); err != nil {
+		return err
+	}
+	if err := n.openEvents(ctx, log); err != nil {
 		return err
 	}
 	shadows, err := natsshadow.Open(ctx, natsshadow.Config{Conn: n.broker.conn, Replicas: n.cfg.Replicas, Age: n.cfg.ShadowAge, Logger: n.logs})
@@ -254,6 +264,7 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 		"keep read models":  n.keepViews,
 		"set alarms":        n.minder.Run,
 		"run shadows":       n.desk.Shadows.Run,
+		"publish events":    n.publishEvents,
 		"share limits":      func(ctx context.Context) error { return n.desk.Share(ctx, n.gate.MayDecide, n.logs) },
 		"end connections":   n.endConnections,
 		"listen for alarms": func(ctx context.Context) error { return n.alarms.Run(ctx, n.minder.Ring) },

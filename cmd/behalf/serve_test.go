@@ -29,6 +29,10 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if file := os.Getenv(asConsumer); file != "" {
+		consume(file)
+		return
+	}
 	os.Exit(m.Run())
 }
 

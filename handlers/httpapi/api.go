@@ -75,6 +75,7 @@ func deskRoutes() map[string]route {
 		"GET /v1/decisions/{request}": {serve: decision},
 		"GET /v1/decisions/totals":    {serve: decisionTotals},
 		"GET /v1/usage":               {serve: usage},
+		"GET /v1/events":              {serve: events},
 
 		"POST /v1/agents":                    {serve: registerAgent},
 		"GET /v1/agents":                     {serve: agents},

@@ -104,6 +104,7 @@ func Start(ctx context.Context, cfg Config) (*Service, error) {
 		"approvals.list":   {answer: approvals, reads: true},
 		"approvals.cancel": {answer: cancel},
 		"replay":           {answer: replay, reads: true},
+		"events.read":      {answer: readEvents, reads: true, waits: waitsForEvents},
 	} {
 		handle := micro.HandlerFunc(func(r micro.Request) { s.take(ctx, op, r) })
 		// A name has no dots.

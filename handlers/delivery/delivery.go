@@ -203,7 +203,8 @@ type Stretch struct {
 // acknowledges: what was told can't be untold.
 type Source interface {
 	// Scan yields a step for every record of a stretch, oldest first. It begins
-	// later when the log doesn't hold the first ones any more.
+	// later when the log doesn't hold the first ones any more. Stretches of one
+	// record are asked for often, and should cost little.
 	Scan(ctx context.Context, s Stretch, yield func(Step) error) error
 	// Bounds are the oldest record that the log holds and the newest. An empty
 	// log has a first that is one more than the newest.

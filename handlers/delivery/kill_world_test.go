@@ -19,7 +19,10 @@ import (
 )
 
 // natsBook is a log in JetStream: each message of its stream is one.
-type natsBook struct{ stream jetstream.Stream }
+type natsBook struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+}
 
 const bookStream = "BOOK"
 
@@ -36,7 +39,7 @@ func openBook(ctx context.Context, nc *nats.Conn) (natsBook, error) {
 		return natsBook{}, err
 	}
 	stream, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: bookStream, Subjects: []string{"book"}})
-	return natsBook{stream}, err
+	return natsBook{js, stream}, err
 }
 
 func (b natsBook) Partitions() int { return 1 }
@@ -54,12 +57,24 @@ func (b natsBook) SeqAt(context.Context, uint16, time.Time) (uint64, error) {
 }
 
 func (b natsBook) Scan(ctx context.Context, s delivery.Stretch, yield func(delivery.Step) error) error {
+	if s.From == s.Through {
+		m, err := b.stream.GetMsg(ctx, s.From)
+		if err != nil {
+			return err
+		}
+		return yieldEntry(m.Sequence, m.Data, yield)
+	}
 	consumer, err := b.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(s.From, 1),
 	})
 	if err != nil {
 		return err
 	}
+	defer func() {
+		short, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = b.js.DeleteConsumer(short, bookStream, consumer.CachedInfo().Name) // else the server does
+	}()
 	messages, err := consumer.Messages()
 	if err != nil {
 		return err
@@ -80,20 +95,24 @@ func (b natsBook) Scan(ctx context.Context, s delivery.Stretch, yield func(deliv
 			return err
 		}
 		seq := meta.Sequence.Stream
-		var e entry
-		if err := json.Unmarshal(m.Data(), &e); err != nil {
-			return err
-		}
 		if !s.Live && seq > s.Through {
 			return nil
 		}
-		err = yield(delivery.Step{Account: account, Seq: seq, Messages: []*delivery.Message{
-			{ID: e.ID, Type: "decision.allowed", Agent: e.Agent, At: e.At, Seq: seq, Data: m.Data()},
-		}})
+		err = yieldEntry(seq, m.Data(), yield)
 		if err != nil || !s.Live && seq == s.Through {
 			return err
 		}
 	}
+}
+
+func yieldEntry(seq uint64, data []byte, yield func(delivery.Step) error) error {
+	var e entry
+	if err := json.Unmarshal(data, &e); err != nil {
+		return err
+	}
+	return yield(delivery.Step{Account: account, Seq: seq, Messages: []*delivery.Message{
+		{ID: e.ID, Type: "decision.allowed", Agent: e.Agent, At: e.At, Seq: seq, Data: data},
+	}})
 }
 
 // poster sends by plain HTTP.

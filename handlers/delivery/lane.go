@@ -132,7 +132,7 @@ func (l *lane) offer(m *Message) {
 	}
 	l.queue = append(l.queue, it)
 	l.lineUp(it)
-	if it.line != nil && !it.first() && it.line.items[0].parked {
+	if it.line != nil && !it.first() && it.line.items[len(it.line.items)-2].parked { // all of the line are
 		l.putAside(it)
 	}
 }

@@ -101,10 +101,12 @@ func (s *Store) Attempts(ctx context.Context, account domain.AccountID, endpoint
 func (s *Store) between(ctx context.Context, subjects []string, start, end uint64) (found []stored, err error) {
 	consumer, err := s.attempts.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(start, 1),
+		InactiveThreshold: abandonAfter,
 	})
 	if err != nil {
 		return nil, err
 	}
+	defer s.discard(ctx, AttemptsStream, consumer)
 	if consumer.CachedInfo().NumPending == 0 {
 		return nil, nil
 	}

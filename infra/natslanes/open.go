@@ -9,6 +9,17 @@
 //	behalf.webhooks.<key>                          a value, the newest only
 //	behalf.attempts.<account>.<endpoint>.<outcome> attempts, for a while
 //
+// On a server of its own, a node needs the rights to publish
+//
+//	behalf.webhooks.>
+//	behalf.attempts.>
+//	$JS.API.STREAM.{INFO,CREATE,UPDATE}.{BEHALF_WEBHOOKS,BEHALF_ATTEMPTS}
+//	$JS.API.STREAM.MSG.GET.BEHALF_WEBHOOKS
+//	$JS.API.CONSUMER.*.{BEHALF_WEBHOOKS,BEHALF_ATTEMPTS}.>
+//	$JS.API.CONSUMER.MSG.NEXT.{BEHALF_WEBHOOKS,BEHALF_ATTEMPTS}.>
+//
+// and to subscribe to its inbox.
+//
 // Neither has to be on disk before it is acknowledged: what is lost with the
 // power is delivered again. So with the embedded server both belong to the
 // streams that are not synced.
@@ -85,6 +96,8 @@ const (
 	// sameAttempt is within what two attempts of a name are one. The server keeps
 	// each name in memory for so long.
 	sameAttempt = 10 * time.Second
+	// abandonAfter is after what the server removes a reader that has gone.
+	abandonAfter = 30 * time.Second
 )
 
 // Open opens the streams, and makes them if they aren't there. Any number of

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -99,13 +100,13 @@ func (s *Store) Remove(ctx context.Context, key string) error {
 func (s *Store) Values(ctx context.Context, prefix string, live bool, yield func(string, []byte, uint64) error) error {
 	filter := []string{statePrefix + prefix, statePrefix + prefix + ".>"}
 	consumer, err := s.state.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: filter, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		FilterSubjects: filter, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, InactiveThreshold: abandonAfter,
 	})
 	if err != nil {
 		return fmt.Errorf("read %s: %w", prefix, err)
 	}
-	info := consumer.CachedInfo()
-	left := info.NumPending
+	defer s.discard(ctx, StateStream, consumer)
+	left := consumer.CachedInfo().NumPending
 	if left == 0 && !live {
 		return nil
 	}
@@ -139,4 +140,17 @@ func (s *Store) Values(ctx context.Context, prefix string, live bool, yield func
 		}
 	}
 	return nil
+}
+
+// discardTimeout bounds what is spent on a consumer that isn't needed any more.
+const discardTimeout = time.Second
+
+// discard removes a consumer, which the library leaves behind: a stream has room
+// for a thousand. If it can't, the server does after a while.
+func (s *Store) discard(ctx context.Context, stream string, c jetstream.Consumer) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
+	defer cancel()
+	if info := c.CachedInfo(); info != nil {
+		_ = s.js.DeleteConsumer(ctx, stream, info.Name)
+	}
 }

@@ -144,7 +144,7 @@ func BenchmarkLoopback(b *testing.B) {
 // BenchmarkIdle is what a thousand endpoints cost that nothing happens to.
 func BenchmarkIdle(b *testing.B) {
 	const lanes = 1000
-	for b.Loop() {
+	for range 1 { // it is what it costs, not how long it takes
 		store := mustStartLanes(b)
 		endpoints := &roll{}
 		runtime.GC()

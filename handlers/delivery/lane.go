@@ -97,18 +97,23 @@ type line struct{ items []*item }
 func (it *item) first() bool { return it.line == nil || it.line.items[0] == it }
 
 func newLane(e Endpoint, rules Rules, start Place, jitter func() float64) *lane {
-	most := rules.Parallel
-	if e.Parallel > 0 {
-		most = min(e.Parallel, rules.Window)
-	}
-	if e.Ordering == Strict {
-		most = 1
-	}
+	most := mostParallel(e, rules)
 	return &lane{
 		rules: rules, schedule: rules.Schedule, ordering: e.Ordering, most: most, allowed: most,
 		bucket: bucket{rate: e.Rate}, jitter: jitter, seen: start,
 		lines: map[domain.AgentID]*line{}, known: map[Place]bool{}, sample: sample{size: rules.Sample},
 	}
+}
+
+// mostParallel is how many messages to an endpoint are on their way at once.
+func mostParallel(e Endpoint, rules Rules) int {
+	switch {
+	case e.Ordering == Strict:
+		return 1
+	case e.Parallel > 0:
+		return min(e.Parallel, rules.Window)
+	}
+	return rules.Parallel
 }
 
 // room is how many more messages it takes.

@@ -382,9 +382,10 @@ func newRunner(p *partition, e Endpoint, replay *Replay) *runner {
 	r := &runner{
 		partition: p, endpoint: e, replay: replay, key: laneKey(p.number, e, ""),
 		awake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-		results: make(chan sent, p.rules.Window), readings: make(chan reading, 1), savings: make(chan saving, 1),
+		readings: make(chan reading, 1), savings: make(chan saving, 1),
 		asks: make(chan chan State), meter: p.Metrics.of(e),
 	}
+	r.results = make(chan sent, mostParallel(e, p.rules))
 	r.more = r.behind
 	if replay != nil {
 		r.key = laneKey(p.number, e, replay.ID)

@@ -14,16 +14,17 @@ import (
 )
 
 // Attempt begins to store an attempt, and returns what waits until it is stored,
-// which tries as often as that needs.
+// which tries as often as that needs. It waits itself while too many are not
+// acknowledged: whoever sends must not be faster than what is stored.
 func (s *Store) Attempt(account domain.AccountID, endpoint, outcome, name string, value []byte) func(context.Context) error {
 	msg := &nats.Msg{Subject: attemptSubject(account, endpoint, outcome), Data: value}
 	publish := func() (jetstream.PubAckFuture, error) {
 		return s.js.PublishMsgAsync(msg, jetstream.WithMsgID(name), jetstream.WithExpectStream(AttemptsStream),
-			jetstream.WithRetryAttempts(0), jetstream.WithStallWait(time.Millisecond))
+			jetstream.WithRetryAttempts(0), jetstream.WithStallWait(ackTimeout))
 	}
 	future, err := publish()
 	return func(ctx context.Context) error {
-		for {
+		for again := false; ; again = true {
 			if err == nil {
 				select {
 				case <-future.Ok():
@@ -33,16 +34,25 @@ func (s *Store) Attempt(account domain.AccountID, endpoint, outcome, name string
 					return ctx.Err()
 				}
 			}
-			retry := time.NewTimer(ackRetry)
-			select {
-			case <-retry.C:
-			case <-ctx.Done():
-				retry.Stop()
-				return ctx.Err()
+			if again { // many may have failed together, each of which would wait
+				if err := sleep(ctx, ackRetry); err != nil {
+					return err
+				}
 			}
 			msg = &nats.Msg{Subject: msg.Subject, Data: value} // the one before may still be read
 			future, err = publish()
 		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

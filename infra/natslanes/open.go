@@ -89,10 +89,10 @@ const (
 	requestTimeout = 3 * time.Second
 	// ackTimeout is after what a publish without an answer is tried again, and
 	// ackRetry is how long it waits before that.
-	ackTimeout = 2 * time.Second
+	ackTimeout = 5 * time.Second
 	ackRetry   = 50 * time.Millisecond
 	// mostPending bounds the attempts that are not acknowledged.
-	mostPending = 16384
+	mostPending = 4096
 	// sameAttempt is within what two attempts of a name are one. The server keeps
 	// each name in memory for so long.
 	sameAttempt = 10 * time.Second

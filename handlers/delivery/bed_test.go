@@ -188,6 +188,17 @@ type world struct {
 	came    map[delivery.EndpointID][]delivery.Message // in order, with those that failed
 	took    map[delivery.EndpointID][]delivery.Message // in order of the answers
 	replays map[string]int
+	broken  bool // nothing arrives
+}
+
+// cut has nothing arrive any more, and mend undoes it.
+func (w *world) cut()  { w.set(true) }
+func (w *world) mend() { w.set(false) }
+
+func (w *world) set(broken bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.broken = broken
 }
 
 func newWorld() *world {
@@ -214,10 +225,13 @@ func (w *world) Send(ctx context.Context, e delivery.Endpoint, m delivery.Messag
 	if reply != nil {
 		r = reply(ctx, m, nth)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.broken {
+		return failed(delivery.Broken)
+	}
 	if r.Status/100 == 2 {
-		w.mu.Lock()
 		w.took[e.ID] = append(w.took[e.ID], m)
-		w.mu.Unlock()
 	}
 	return r
 }

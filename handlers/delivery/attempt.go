@@ -49,7 +49,7 @@ func (e *Engine) attempt(to Endpoint, a Attempt, answer []byte, outcome string) 
 	if err != nil { // a time beyond the year 9999
 		return func(context.Context) error { return fmt.Errorf("encode an attempt: %w", err) }
 	}
-	name := fmt.Sprintf("%s:%d:%d:%d:%s:%d", to.ID, a.Seq, a.Index, a.Try, a.Replay, a.At.UnixNano())
+	name := fmt.Sprintf("%s:%s:%d:%d:%d:%s:%s:%d", to.ID, a.Message, a.Seq, a.Index, a.Try, a.Replay, a.Kind, a.At.UnixNano())
 	return e.Store.Attempt(to.Account, string(to.ID), outcome, name, raw)
 }
 

@@ -185,7 +185,8 @@ type world struct {
 	// answers says how an endpoint answers a message, and may wait. All below is
 	// guarded by mu.
 	answers map[delivery.EndpointID]func(ctx context.Context, m delivery.Message, nth int) delivery.Result
-	came    map[delivery.EndpointID][]delivery.Message // in order, with those that failed
+	came    map[delivery.EndpointID]int                // with those that failed
+	nth     map[string]int                             // of each endpoint and message
 	took    map[delivery.EndpointID][]delivery.Message // in order of the answers
 	replays map[string]int
 	broken  bool // nothing arrives
@@ -204,20 +205,16 @@ func (w *world) set(broken bool) {
 func newWorld() *world {
 	return &world{
 		answers: map[delivery.EndpointID]func(context.Context, delivery.Message, int) delivery.Result{},
-		came:    map[delivery.EndpointID][]delivery.Message{}, took: map[delivery.EndpointID][]delivery.Message{},
+		came:    map[delivery.EndpointID]int{}, nth: map[string]int{}, took: map[delivery.EndpointID][]delivery.Message{},
 		replays: map[string]int{},
 	}
 }
 
 func (w *world) Send(ctx context.Context, e delivery.Endpoint, m delivery.Message, replay string) delivery.Result {
 	w.mu.Lock()
-	nth := 1
-	for _, before := range w.came[e.ID] {
-		if before.ID == m.ID {
-			nth++
-		}
-	}
-	w.came[e.ID] = append(w.came[e.ID], m)
+	w.nth[string(e.ID)+m.ID]++
+	nth := w.nth[string(e.ID)+m.ID]
+	w.came[e.ID]++
 	w.replays[replay]++
 	reply := w.answers[e.ID]
 	w.mu.Unlock()
@@ -255,7 +252,7 @@ func (w *world) arrived(e delivery.EndpointID) (ids []string) {
 func (w *world) attempts(e delivery.EndpointID) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.came[e])
+	return w.came[e]
 }
 
 // desk takes reports, and disables who is to be disabled.

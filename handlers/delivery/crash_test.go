@@ -217,8 +217,8 @@ func TestTwoOwners(t *testing.T) {
 		if got := slices.Compact(all); !same(got, ids(1, 2000)) {
 			t.Errorf("got %s, want all", brief(got))
 		}
-		if twice := len(byOne) + len(byOther) - 2000; twice > 8 {
-			t.Errorf("%d came twice, want no more than what was on its way", twice)
+		if twice := len(byOne) + len(byOther) - 2000; twice > 20 {
+			t.Errorf("%d came twice, want no more than what was on its way or settled in a tenth of a second", twice)
 		}
 	})
 }

@@ -236,6 +236,9 @@ const (
 	Disable ReportKind = "disable"
 	// Exhausted is a message that is not tried again by itself.
 	Exhausted ReportKind = "exhausted"
+	// Expiring is what is not delivered yet being among the oldest that the log
+	// still holds, of which it removes some.
+	Expiring ReportKind = "expiring"
 	// Gap is a stretch of the log that was not delivered and won't be.
 	Gap ReportKind = "gap"
 )
@@ -253,7 +256,8 @@ type Report struct {
 	Since time.Time
 	// Message is the id of the message, where it is about one.
 	Message string
-	// From and Through are the records of a gap.
+	// From and Through are the records of a gap, and From the first one that
+	// expires.
 	From, Through uint64
 }
 

@@ -145,6 +145,31 @@ func TestWhatTheLogForgotIsReportedOnce(t *testing.T) {
 	})
 }
 
+func TestWhatExpiresIsWarnedAbout(t *testing.T) {
+	in(t, func(t *testing.T, b *bed) {
+		b.roll.set(endpoint("whe_a"))
+		b.roll.set(endpoint("whe_b"))
+		b.world.answer("whe_a", func(context.Context, delivery.Message, int) delivery.Result { return failed(delivery.Connect) })
+		defer start(t, b.engine(t, nil))()
+		rest(time.Second)
+		for range 1000 {
+			b.book.write(account, "agent_a", "decision.allowed")
+		}
+		rest(10 * time.Minute)
+		if len(b.desk.made) > 0 {
+			t.Errorf("got %+v while the log removes nothing", b.desk.made)
+		}
+		for range 1000 {
+			b.book.write(account, "agent_a", "decision.allowed")
+		}
+		b.book.retain(2)
+		rest(10 * time.Minute)
+		if len(b.desk.made) != 1 || b.desk.made[0].Kind != delivery.Expiring || b.desk.made[0].From != 1 || b.desk.made[0].Endpoint != "whe_a" {
+			t.Errorf("got %+v, want one warning of the one that is down", b.desk.made)
+		}
+	})
+}
+
 func TestWhoIsGoneIsDisabledAndGoesOnWhenEnabled(t *testing.T) {
 	in(t, func(t *testing.T, b *bed) {
 		e := endpoint("whe_a")

@@ -234,8 +234,12 @@ func (tr *trial) mustGetOver(ctx context.Context, t *testing.T) {
 
 // waitForAll waits until everything has arrived, or nothing new has for a while.
 func (tr *trial) waitForAll(ctx context.Context) {
+	patience := 10 * time.Second
+	if tr.cursorFirst { // some never come
+		patience = 2 * time.Second
+	}
 	last, since := -1, time.Now()
-	for ctx.Err() == nil && time.Since(since) < 5*time.Second {
+	for ctx.Err() == nil && time.Since(since) < patience {
 		all := 0
 		for _, r := range tr.receivers {
 			all += r.taken()

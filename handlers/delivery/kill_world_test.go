@@ -119,7 +119,7 @@ func yieldEntry(seq uint64, data []byte, yield func(delivery.Step) error) error 
 type poster struct{ client *http.Client }
 
 func newPoster(timeout time.Duration) poster {
-	transport := &http.Transport{MaxIdleConnsPerHost: 64, DialContext: (&net.Dialer{Timeout: timeout}).DialContext}
+	transport := &http.Transport{MaxIdleConnsPerHost: 256, DialContext: (&net.Dialer{Timeout: timeout}).DialContext}
 	return poster{&http.Client{
 		Transport: transport, Timeout: timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -155,7 +155,7 @@ func (p *partition) tend(life context.Context, done <-chan struct{}, asked <-cha
 			p.ended[r.key] = p.ended[r.key] || r.saved.Ended
 			look = true
 		case <-sweep.C:
-			p.sweep()
+			p.sweep(life)
 		case err := <-lost:
 			return err
 		case <-done:
@@ -286,11 +286,23 @@ func (r *runner) end() {
 	}
 }
 
-// sweep has idle lanes write how far they are.
-func (p *partition) sweep() {
+// expiringPart is the oldest part of a log, 1 in so many records, where lanes are
+// warned that the log removes what they have not delivered.
+const expiringPart = 10
+
+// sweep has idle lanes write how far they are, and all look whether the log will
+// go on to hold what they have not delivered.
+func (p *partition) sweep(life context.Context) {
+	ctx, cancel := context.WithTimeout(life, p.patience())
+	defer cancel()
+	edge := uint64(0)
+	if first, newest, err := p.Source.Bounds(ctx, p.number); err == nil && first > 1 {
+		edge = first + (newest-min(newest, first))/expiringPart
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.runners {
+		r.edge.Store(edge)
 		r.tidy.Store(true)
 		r.nudge()
 	}

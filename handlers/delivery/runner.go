@@ -39,6 +39,8 @@ type runner struct {
 
 	awake    chan struct{} // has a token when there is something to look at
 	tidy     atomic.Bool   // write the state although little has changed
+	edge     atomic.Uint64 // records up to this one are soon removed from the log
+	expires  bool          // that was reported
 	quit     chan struct{} // closed to end in good order
 	done     chan struct{} // closed when it has ended
 	results  chan sent
@@ -130,6 +132,7 @@ func (r *runner) run(ctx context.Context) error {
 				return err
 			}
 		case <-r.awake:
+			r.expiring(ctx)
 		case ask := <-r.asks:
 			ask <- r.state()
 		case <-timer.C:
@@ -356,6 +359,18 @@ func (r *runner) cutShort(ctx context.Context) {
 		}
 		r.lane.recall(s.item)
 	}
+}
+
+// expiring reports once that what is not delivered is soon gone.
+func (r *runner) expiring(ctx context.Context) {
+	cursor := r.lane.cursor().Seq
+	expires := cursor < r.edge.Load() && r.replay == nil
+	if expires && !r.expires {
+		r.report(ctx, Report{
+			Kind: Expiring, At: r.Now(), Why: r.lane.last.Category, Status: r.lane.last.Status, Since: r.lane.since, From: cursor + 1,
+		})
+	}
+	r.expires = expires
 }
 
 // publish shows others how the lane is.

@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"slices"
 	"time"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -90,9 +89,6 @@ type item struct {
 	tries, refusals, downs int
 	due                    time.Time
 }
-
-// line is messages of which only the first may be sent.
-type line struct{ items []*item }
 
 func (it *item) first() bool { return it.line == nil || it.line.items[0] == it }
 
@@ -269,123 +265,3 @@ func (l *lane) pickParked(now time.Time) (*item, time.Time) {
 	}
 	return nil, l.retryAt
 }
-
-// earlier is the earlier one of two times, of which zero is none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func (l *lane) lineUp(it *item) {
-	var name domain.AgentID
-	switch l.ordering {
-	case Parallel:
-		return
-	case PerAgent:
-		name = it.agent
-	case Strict: // one line for all
-	}
-	if l.lines[name] == nil {
-		l.lines[name] = &line{}
-	}
-	it.line = l.lines[name]
-	it.line.items = append(it.line.items, it)
-}
-
-// leave takes an item that is done out of the lane.
-func (l *lane) leave(it *item) {
-	if it.line != nil {
-		it.line.items = slices.Delete(it.line.items, 0, 1) // no other one was sent
-		if len(it.line.items) == 0 {
-			name := it.agent
-			if l.ordering == Strict {
-				name = ""
-			}
-			delete(l.lines, name)
-		}
-	}
-	if it.parked {
-		i, _ := l.findParked(it.place)
-		l.parked = slices.Delete(l.parked, i, i+1)
-		l.retryAt = time.Time{}
-	}
-	it.passed, it.msg = true, nil
-	l.pop()
-}
-
-func (l *lane) pop() {
-	n := 0
-	for n < len(l.queue) && l.queue[n].passed {
-		n++
-	}
-	l.queue = slices.Delete(l.queue, 0, n)
-}
-
-// putAside parks an item, if there is room for it.
-func (l *lane) putAside(it *item) bool {
-	if len(l.parked) >= l.rules.Parked {
-		return false
-	}
-	it.parked, it.passed, it.msg = true, true, nil
-	i, _ := l.findParked(it.place)
-	l.parked = slices.Insert(l.parked, i, it)
-	l.retryAt = time.Time{}
-	l.pop()
-	return true
-}
-
-func (l *lane) findParked(p Place) (int, bool) {
-	return slices.BinarySearchFunc(l.parked, p, func(it *item, p Place) int { return it.place.Compare(p) })
-}
-
-// bucket lets so much through in a second.
-type bucket struct {
-	rate, tokens float64
-	at           time.Time
-}
-
-// take takes a token, or says when there will be one.
-func (b *bucket) take(now time.Time) (time.Time, bool) {
-	if b.rate <= 0 {
-		return time.Time{}, true
-	}
-	burst := max(1, b.rate/10)
-	if b.at.IsZero() {
-		b.tokens = burst
-	} else {
-		b.tokens = min(burst, b.tokens+b.rate*now.Sub(b.at).Seconds())
-	}
-	b.at = now
-	if b.tokens < 1 {
-		missing := time.Duration((1 - b.tokens) / b.rate * float64(time.Second))
-		return now.Add(max(missing, time.Millisecond)), false
-	}
-	b.tokens--
-	return time.Time{}, true
-}
-
-// sample is how the last messages came out, each at its first attempt.
-type sample struct {
-	size, refused int
-	results       []bool // true is refused; the oldest one is at next
-	next          int
-}
-
-func (s *sample) add(refused bool) {
-	if len(s.results) < s.size {
-		s.results = append(s.results, refused)
-	} else {
-		if s.results[s.next] {
-			s.refused--
-		}
-		s.results[s.next] = refused
-		s.next = (s.next + 1) % s.size
-	}
-	if refused {
-		s.refused++
-	}
-}
-
-func (s *sample) clear() { *s = sample{size: s.size, results: s.results[:0]} }

@@ -129,7 +129,7 @@ func (a Account) Evolve(r Recorded) Account {
 		return a.with(m)
 	case WebhookCreated, WebhookChanged, WebhookVerified, WebhookPaused, WebhookResumed, WebhookDisabled, WebhookEnabled,
 		WebhookSecretRotated, WebhookDeleted, WebhookTested, WebhookReplayRequested, WebhookReplayCancelled,
-		WebhookReplayFinished:
+		WebhookReplayFinished, WebhookFailing, WebhookRecovered, WebhookSkipped:
 		return a.evolveEndpoint(r)
 	case AgentRegistered, AgentDisabled, AgentEnabled, AgentKeyRotated, AgentDriverChanged, AgentLimitsSet, AgentBudgetShared,
 		PermissionGranted, PermissionReplaced, PermissionRevoked, DecisionMade, DecisionSettled,

@@ -56,6 +56,9 @@ const (
 	KindWebhookReplayRequested Kind = "webhook.replay_requested.v1"
 	KindWebhookReplayCancelled Kind = "webhook.replay_cancelled.v1"
 	KindWebhookReplayFinished  Kind = "webhook.replay_finished.v1"
+	KindWebhookFailing         Kind = "webhook.failing.v1"
+	KindWebhookRecovered       Kind = "webhook.recovered.v1"
+	KindWebhookSkipped         Kind = "webhook.skipped.v1"
 )
 
 // Kinds lists every kind, oldest first.
@@ -73,6 +76,7 @@ func Kinds() []Kind {
 		KindWebhookCreated, KindWebhookChanged, KindWebhookVerified, KindWebhookPaused, KindWebhookResumed,
 		KindWebhookDisabled, KindWebhookEnabled, KindWebhookSecretRotated, KindWebhookDeleted, KindWebhookTested,
 		KindWebhookReplayRequested, KindWebhookReplayCancelled, KindWebhookReplayFinished,
+		KindWebhookFailing, KindWebhookRecovered, KindWebhookSkipped,
 	}
 }
 

@@ -197,6 +197,12 @@ func decodeEvent(kind Kind, data []byte) (Event, error) {
 		return decodeData[WebhookReplayCancelled](data)
 	case KindWebhookReplayFinished:
 		return decodeData[WebhookReplayFinished](data)
+	case KindWebhookFailing:
+		return decodeData[WebhookFailing](data)
+	case KindWebhookRecovered:
+		return decodeData[WebhookRecovered](data)
+	case KindWebhookSkipped:
+		return decodeData[WebhookSkipped](data)
 	}
 	return nil, ErrUnknownKind
 }

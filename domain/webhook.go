@@ -101,6 +101,11 @@ type Endpoint struct {
 	From Position
 	// Replays are the newest, oldest first. All that are not over are here.
 	Replays []Replay
+	// FailingSince is when it began to fail, if it was warned of that, and WarnedAt
+	// when that was.
+	FailingSince, WarnedAt time.Time
+	// Skipped is up to which sequence it was said that events were skipped.
+	Skipped uint64
 	Created time.Time
 	Updated time.Time
 	// Version is the sequence of the event that last said its settings.

@@ -79,6 +79,31 @@ type (
 	}
 )
 
+// The facts about how sending to an endpoint goes, for whoever has to mend it.
+type (
+	// WebhookFailing warns: nothing could be delivered for a while, and what there
+	// is to send is kept no longer than the log is.
+	WebhookFailing struct {
+		EndpointID EndpointID `json:"webhookId"`
+		Since      time.Time  `json:"since"`
+		// Reason is what came of the newest attempt, such as "timeout" or "http_503".
+		Reason string `json:"reason,omitempty"`
+	}
+	// WebhookRecovered ends what WebhookFailing warned of.
+	WebhookRecovered struct {
+		EndpointID EndpointID `json:"webhookId"`
+		Since      time.Time  `json:"since"`
+	}
+	// WebhookSkipped says that events were not sent, and won't be: the log did not
+	// hold them any more, or a member asked to go on after them.
+	WebhookSkipped struct {
+		EndpointID EndpointID `json:"webhookId"`
+		// From and Through are sequences of the account's partition of the log.
+		From    uint64 `json:"from"`
+		Through uint64 `json:"through"`
+	}
+)
+
 // ResumeFrom says what becomes of the events that were held.
 type ResumeFrom string
 
@@ -112,6 +137,9 @@ func (WebhookTested) Kind() Kind          { return KindWebhookTested }
 func (WebhookReplayRequested) Kind() Kind { return KindWebhookReplayRequested }
 func (WebhookReplayCancelled) Kind() Kind { return KindWebhookReplayCancelled }
 func (WebhookReplayFinished) Kind() Kind  { return KindWebhookReplayFinished }
+func (WebhookFailing) Kind() Kind         { return KindWebhookFailing }
+func (WebhookRecovered) Kind() Kind       { return KindWebhookRecovered }
+func (WebhookSkipped) Kind() Kind         { return KindWebhookSkipped }
 
 func (WebhookCreated) event()         {}
 func (WebhookChanged) event()         {}
@@ -126,3 +154,6 @@ func (WebhookTested) event()          {}
 func (WebhookReplayRequested) event() {}
 func (WebhookReplayCancelled) event() {}
 func (WebhookReplayFinished) event()  {}
+func (WebhookFailing) event()         {}
+func (WebhookRecovered) event()       {}
+func (WebhookSkipped) event()         {}

@@ -1,6 +1,9 @@
 package domain
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // endpointChange is which endpoint an event changes, and how. It must not write
 // to what the endpoint's slices hold: the account before has them too.
@@ -35,6 +38,12 @@ func endpointChange(r Recorded) (EndpointID, func(*Endpoint)) {
 				replay.State, replay.EndedAt, replay.Delivered, replay.Failed = ReplayIsFinished, r.At, e.Delivered, e.Failed
 			})
 		}
+	case WebhookFailing:
+		return e.EndpointID, func(p *Endpoint) { p.FailingSince, p.WarnedAt = e.Since, r.At }
+	case WebhookRecovered:
+		return e.EndpointID, func(p *Endpoint) { p.FailingSince, p.WarnedAt = time.Time{}, time.Time{} }
+	case WebhookSkipped:
+		return e.EndpointID, func(p *Endpoint) { p.Skipped = max(p.Skipped, e.Through) }
 	case WebhookCreated, WebhookDeleted, WebhookTested,
 		AccountOpened, AccountSettingsChanged, MemberAdded, MemberRoleChanged, MemberTokenRotated, MemberRemoved,
 		AgentRegistered, AgentDisabled, AgentEnabled, AgentKeyRotated, AgentDriverChanged, AgentLimitsSet, AgentBudgetShared,

@@ -244,6 +244,24 @@ func (h *Webhooks) FinishReplay(ctx context.Context, account domain.AccountID, c
 	return h.bySystem(ctx, account, func(a domain.Account) ([]domain.Event, error) { return a.FinishReplay(cmd) })
 }
 
+// FailingFor warns that nothing can be delivered to an endpoint. It is for
+// whoever sends.
+func (h *Webhooks) FailingFor(ctx context.Context, account domain.AccountID, cmd domain.FailEndpoint) error {
+	cmd.Now = h.Writer.Now()
+	return h.bySystem(ctx, account, func(a domain.Account) ([]domain.Event, error) { return a.FailEndpoint(cmd) })
+}
+
+// RecoveredFor ends what FailingFor warned of. It is for whoever sends.
+func (h *Webhooks) RecoveredFor(ctx context.Context, account domain.AccountID, id domain.EndpointID) error {
+	return h.bySystem(ctx, account, func(a domain.Account) ([]domain.Event, error) { return a.RecoverEndpoint(id) })
+}
+
+// SkippedFor says that events were not sent to an endpoint, and won't be. It is
+// for whoever sends.
+func (h *Webhooks) SkippedFor(ctx context.Context, account domain.AccountID, cmd domain.SkipEvents) error {
+	return h.bySystem(ctx, account, func(a domain.Account) ([]domain.Event, error) { return a.SkipEvents(cmd) })
+}
+
 func (h *Webhooks) bySystem(ctx context.Context, account domain.AccountID, decide func(domain.Account) ([]domain.Event, error)) error {
 	a := act{by: domain.BySystem("webhooks"), stream: domain.Stream{Account: account}}
 	_, err := h.Writer.account(ctx, a, decide)

@@ -90,7 +90,8 @@ func (a *Audit) read(r *domain.Recorded, l *ledger) error {
 		domain.BudgetSet, domain.BudgetCharged, domain.BudgetReleased,
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
-		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
 		// Not the agent's, or read elsewhere.
 	}
 	return nil

@@ -31,6 +31,8 @@ type Passports struct {
 	approvals map[domain.ApprovalID]*domain.Approval
 	// waiting are closed, and taken out, when an approval of the agent changes.
 	waiting map[domain.Stream]chan struct{}
+	// endpoints is closed, and taken out, when an endpoint of any account changes.
+	endpoints chan struct{}
 }
 
 type account struct {
@@ -163,6 +165,10 @@ func (p *Passports) foldAccount(r domain.Recorded) {
 		}
 	}
 	acct.state = &after
+	if p.endpoints != nil && !slices.Equal(before.Endpoints, after.Endpoints) {
+		close(p.endpoints)
+		p.endpoints = nil
+	}
 }
 
 func (p *Passports) account(id domain.AccountID) *account {
@@ -286,6 +292,17 @@ func (p *Passports) Changed(s domain.Stream) <-chan struct{} {
 		p.waiting[s] = make(chan struct{})
 	}
 	return p.waiting[s]
+}
+
+// EndpointsChanged is closed when an endpoint of any account changes next. Ask
+// for it, then look, then wait.
+func (p *Passports) EndpointsChanged() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.endpoints == nil {
+		p.endpoints = make(chan struct{})
+	}
+	return p.endpoints
 }
 
 // ByKey finds the agent that holds a key.

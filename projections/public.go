@@ -22,6 +22,8 @@ type PublicEvent struct {
 	// of one; Index tells them apart, from 0 on.
 	Position domain.Position
 	Index    int
+	// Webhook is the endpoint that it is about, if it is.
+	Webhook domain.EndpointID
 	// Data is one JSON object, as the schema of the type has it.
 	Data []byte
 
@@ -78,7 +80,8 @@ func (p *publisher) say(t PublicType, data any) {
 
 // add makes the events. What is not for the public is said by another event:
 // each charge of a shared budget is a verification that was allowed, each
-// release one that was settled.
+// release one that was settled; that a test was asked for is told to the endpoint
+// that is tested.
 func (p *publisher) add() {
 	switch e := p.r.Event.(type) {
 	case domain.DecisionMade:
@@ -122,7 +125,7 @@ func (p *publisher) add() {
 	case domain.AccountOpened:
 		p.say(AccountOpened, openedData{p.about(), e.Name, e.Currency, e.Owner})
 	case domain.AccountSettingsChanged:
-		p.say(AccountSettingsChanged, settingsData{p.about(), e.Name, e.Currency, e.TimeZone, e.Approvals})
+		p.say(AccountSettingsChanged, settingsData{p.about(), e.Name, e.Currency, e.TimeZone, e.Approvals, e.DecisionRetention})
 	case domain.BudgetSet:
 		p.say(BudgetSet, limitsData{p.about(), e.Limits})
 	case domain.MemberAdded:
@@ -133,7 +136,37 @@ func (p *publisher) add() {
 		p.say(MemberTokenRotated, memberData{p.about(), e.MemberID, "", ""})
 	case domain.MemberRemoved:
 		p.say(MemberRemoved, memberData{p.about(), e.MemberID, "", ""})
-	case domain.BudgetCharged, domain.BudgetReleased:
+	case domain.WebhookCreated:
+		p.webhook(WebhookCreated, e.EndpointID, webhookSettingsData{p.webhookOf(e.EndpointID), e.Outline()})
+	case domain.WebhookChanged:
+		p.webhook(WebhookChanged, e.EndpointID, webhookSettingsData{p.webhookOf(e.EndpointID), e.Outline()})
+	case domain.WebhookVerified:
+		p.webhook(WebhookVerified, e.EndpointID, webhookVerifiedData{p.webhookOf(e.EndpointID), domain.Origin(e.URL)})
+	case domain.WebhookPaused:
+		p.webhook(WebhookPaused, e.EndpointID, webhookReasonData{p.webhookOf(e.EndpointID), e.Reason})
+	case domain.WebhookResumed:
+		p.webhook(WebhookResumed, e.EndpointID, webhookResumedData{p.webhookOf(e.EndpointID), e.From})
+	case domain.WebhookDisabled:
+		p.webhook(WebhookDisabled, e.EndpointID, webhookDisabledData{p.webhookOf(e.EndpointID), e.Code, e.Reason})
+	case domain.WebhookEnabled:
+		p.webhook(WebhookEnabled, e.EndpointID, webhookResumedData{p.webhookOf(e.EndpointID), e.From})
+	case domain.WebhookSecretRotated:
+		p.webhook(WebhookSecretRotated, e.EndpointID, webhookRotatedData{p.webhookOf(e.EndpointID), e.Secret, e.OverlapUntil})
+	case domain.WebhookDeleted:
+		p.webhook(WebhookDeleted, e.EndpointID, p.webhookOf(e.EndpointID))
+	case domain.WebhookReplayRequested:
+		p.webhook(WebhookReplayRequested, e.EndpointID, webhookReplayData{p.webhookOf(e.EndpointID), e.ReplayID, e.ReplaySelection, e.RatePerSecond})
+	case domain.WebhookReplayCancelled:
+		p.webhook(WebhookReplayCancelled, e.EndpointID, webhookReplayEndedData{p.webhookOf(e.EndpointID), e.ReplayID, 0, 0})
+	case domain.WebhookReplayFinished:
+		p.webhook(WebhookReplayFinished, e.EndpointID, webhookReplayEndedData{p.webhookOf(e.EndpointID), e.ReplayID, e.Delivered, e.Failed})
+	case domain.WebhookFailing:
+		p.webhook(WebhookFailing, e.EndpointID, webhookFailingData{p.webhookOf(e.EndpointID), e.Since, e.Reason})
+	case domain.WebhookRecovered:
+		p.webhook(WebhookRecovered, e.EndpointID, webhookFailingData{p.webhookOf(e.EndpointID), e.Since, ""})
+	case domain.WebhookSkipped:
+		p.webhook(WebhookSkipped, e.EndpointID, webhookSkippedData{p.webhookOf(e.EndpointID), e.From, e.Through})
+	case domain.BudgetCharged, domain.BudgetReleased, domain.WebhookTested:
 	}
 }
 

@@ -167,6 +167,8 @@ type (
 		Currency  domain.Currency          `json:"currency"`
 		TimeZone  string                   `json:"timeZone,omitempty"`
 		Approvals *domain.ApprovalSettings `json:"approvals,omitzero"`
+		// DecisionRetention is how long decisions are kept; absent is for ever.
+		DecisionRetention domain.Duration `json:"decisionRetention,omitzero"`
 	}
 	memberData struct {
 		aboutData

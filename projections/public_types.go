@@ -43,6 +43,22 @@ const (
 	MemberRoleChanged  PublicType = "member.role_changed"
 	MemberTokenRotated PublicType = "member.token_rotated"
 	MemberRemoved      PublicType = "member.removed"
+
+	WebhookCreated         PublicType = "webhook.created"
+	WebhookChanged         PublicType = "webhook.changed"
+	WebhookVerified        PublicType = "webhook.verified"
+	WebhookPaused          PublicType = "webhook.paused"
+	WebhookResumed         PublicType = "webhook.resumed"
+	WebhookDisabled        PublicType = "webhook.disabled"
+	WebhookEnabled         PublicType = "webhook.enabled"
+	WebhookSecretRotated   PublicType = "webhook.secret_rotated"
+	WebhookDeleted         PublicType = "webhook.deleted"
+	WebhookReplayRequested PublicType = "webhook.replay_requested"
+	WebhookReplayCancelled PublicType = "webhook.replay_cancelled"
+	WebhookReplayFinished  PublicType = "webhook.replay_finished"
+	WebhookFailing         PublicType = "webhook.failing"
+	WebhookRecovered       PublicType = "webhook.recovered"
+	WebhookSkipped         PublicType = "webhook.skipped"
 )
 
 // PublicTypes lists every type, those of one noun together.
@@ -57,5 +73,8 @@ func PublicTypes() []PublicType {
 		BudgetSet, BudgetExhausted,
 		AccountOpened, AccountSettingsChanged,
 		MemberAdded, MemberRoleChanged, MemberTokenRotated, MemberRemoved,
+		WebhookCreated, WebhookChanged, WebhookVerified, WebhookPaused, WebhookResumed, WebhookDisabled, WebhookEnabled,
+		WebhookSecretRotated, WebhookDeleted, WebhookReplayRequested, WebhookReplayCancelled, WebhookReplayFinished,
+		WebhookFailing, WebhookRecovered, WebhookSkipped,
 	}
 }

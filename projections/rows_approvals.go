@@ -127,7 +127,8 @@ func (b *Batch) addApproval(r *domain.Recorded) error {
 		domain.BudgetCharged, domain.BudgetReleased,
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
-		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
 	}
 	return nil
 }

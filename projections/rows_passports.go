@@ -129,7 +129,8 @@ func (b *Batch) addPassport(r *domain.Recorded) error {
 		domain.PermissionGranted, domain.PermissionReplaced, domain.PermissionRevoked,
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
-		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
 		// All others are taken as below.
 	}
 	if s := r.Stream(); !s.Budget && s.Agent == "" {
@@ -188,7 +189,8 @@ func (b *Batch) passport(r *domain.Recorded) error {
 		domain.BudgetReleased,
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
-		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
 		// Not the agent's.
 	}
 	return nil
@@ -301,7 +303,8 @@ func (b *Batch) account(r *domain.Recorded) {
 	case domain.AccountSettingsChanged,
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
-		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
 		// In the history; the settings themselves are no row.
 	case domain.AgentRegistered, domain.AgentDisabled, domain.AgentEnabled, domain.AgentKeyRotated,
 		domain.AgentDriverChanged, domain.AgentLimitsSet, domain.AgentBudgetShared, domain.PermissionGranted,

@@ -63,7 +63,8 @@ func (w *WhatIf) inRange(a *supposedAgent, acct *supposedAccount, r *domain.Reco
 		domain.PermissionGranted,
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
-		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished:
+		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
 		_ = w.feed(a, acct, r)
 	}
 }

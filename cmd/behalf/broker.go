@@ -21,6 +21,7 @@ import (
 	"github.com/behalf-platform/behalf/infra/embedded"
 	"github.com/behalf-platform/behalf/infra/natsalarm"
 	"github.com/behalf-platform/behalf/infra/natsevents"
+	"github.com/behalf-platform/behalf/infra/natslanes"
 	"github.com/behalf-platform/behalf/infra/natslog"
 	"github.com/behalf-platform/behalf/infra/natsshadow"
 	"github.com/behalf-platform/behalf/projections"
@@ -56,7 +57,7 @@ func embed(cfg serveConfig, auth authenticate, logs *slog.Logger) (_ *broker, er
 	b.server, err = embedded.Start(embedded.Config{
 		Dir: filepath.Join(cfg.Data, "nats"), Durability: embedded.Durability(cfg.Durability), Listen: listen,
 		// What is lost of these is made again; and both remove messages.
-		Unsynced: []string{natsalarm.StreamName, natsshadow.StreamName, natsevents.StreamName, natsevents.StateName},
+		Unsynced: []string{natsalarm.StreamName, natsshadow.StreamName, natsevents.StreamName, natsevents.StateName, natslanes.StateStream, natslanes.AttemptsStream},
 		Authenticate: func(user, password string) (embedded.Access, bool) {
 			if user == operatorName {
 				return operator.access(cfg.Partitions, password)

@@ -57,9 +57,12 @@ type serveConfig struct {
 	Database    string // where queries are answered from: sqlite:PATH or postgres://…
 	MaxQueryLag time.Duration
 
-	ShadowAge         time.Duration // after which what shadows recorded is removed
-	MostWebhooks      int           // of one account
-	PlainHTTPWebhooks bool          // takes addresses that are not encrypted, for development
+	ShadowAge                          time.Duration // after which what shadows recorded is removed
+	MostWebhooks                       int           // of one account
+	Webhooks, WebhookKey, WebhookProxy string
+	WebhookNetworks                    []string
+	AttemptsMaxAge                     time.Duration
+	PlainHTTPWebhooks                  bool // takes addresses that are not encrypted, for development
 
 	RateAgent, RateMember, RateAddress, RateFailures int // each per second; 0 is no limit
 
@@ -90,6 +93,11 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.ShadowAge, "shadow-age", 180*24*time.Hour, "how long what shadows recorded is kept, 2184h (91 days) to 87600h")
 	f.IntVar(&c.MostWebhooks, "most-webhooks", 100, "how many webhooks an account may have")
 	f.BoolVar(&c.PlainHTTPWebhooks, "plain-http-webhooks", false, "take webhooks whose URL begins with http://, for development; what is sent can be read on the way")
+	f.StringVar(&c.Webhooks, "webhooks", "on", "webhooks: on, or off for a node that neither sends nor manages them")
+	f.StringVar(&c.WebhookKey, "webhook-key", "", "file of the master key that the secrets of webhooks are derived from, which all nodes need; made if there is none and the log is embedded (default webhooks.key in --data)")
+	f.StringSliceVar(&c.WebhookNetworks, "webhook-network", nil, "private network that webhooks may be sent to, such as 10.1.0.0/16; may be repeated")
+	f.StringVar(&c.WebhookProxy, "webhook-proxy", "", "URL of the proxy that all webhooks are sent through; it then judges where they may go")
+	f.DurationVar(&c.AttemptsMaxAge, "webhook-attempts-max-age", 30*24*time.Hour, "how long attempts to deliver are kept")
 	f.StringVar(&c.Events, "events", "on", "public events: on, or off for a node that neither publishes nor serves them")
 	f.DurationVar(&c.EventsMaxAge, "events-max-age", 30*24*time.Hour, "how long public events are kept; 0 is no limit")
 	f.Int64Var(&c.EventsMaxBytes, "events-max-bytes", 0, "how many bytes of public events are kept; 0 is no limit")
@@ -116,6 +124,9 @@ func (c *serveConfig) settle() {
 	if c.Database == "" {
 		c.Database = "sqlite:" + filepath.Join(c.Data, "views.db")
 	}
+	if c.WebhookKey == "" {
+		c.WebhookKey = filepath.Join(c.Data, "webhooks.key")
+	}
 	if c.Replicas == 0 {
 		c.Replicas = 1
 		if c.Durability == durabilityReplicated {
@@ -128,6 +139,7 @@ func (c *serveConfig) settle() {
 func (c *serveConfig) validate() error {
 	var faults []error
 	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	c.checkWebhooks(bad)
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("--listen %q is not host:port; use one like 127.0.0.1:8080", c.Listen)
 	}

@@ -249,7 +249,7 @@ func TestEventsOverNATS(t *testing.T) {
 		t.Errorf("a viewer: got %s", types(page))
 	}
 	s.must(204, "DELETE", "/v1/members/"+other.MemberID, testToken, "")
-	if m, _ := read(viewer, other.Token, `{}`); m.Header.Get("Nats-Service-Error-Code") != "401" {
+	if m, _ := read(member, other.Token, `{}`); m.Header.Get("Nats-Service-Error-Code") != "401" {
 		t.Errorf("who was removed: got %v %s, want 401", m.Header, m.Data)
 	}
 }

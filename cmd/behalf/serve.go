@@ -94,6 +94,7 @@ type node struct {
 	alarms    *natsalarm.Alarms
 	rechecks  *rechecks
 	events    *natsevents.Events // nil when they are turned off
+	courier   *courier           // nil when webhooks are turned off
 	registry  *prometheus.Registry
 	// opened says that there is an account, and an owner to come with a token.
 	opened atomic.Bool
@@ -219,6 +220,9 @@ func (n *node) open(ctx context.Context) error {
 	if err := n.openEvents(ctx, log); err != nil {
 		return err
 	}
+	if err := n.openWebhooks(ctx, log); err != nil {
+		return err
+	}
 	shadows, err := natsshadow.Open(ctx, natsshadow.Config{Conn: n.broker.conn, Replicas: n.cfg.Replicas, Age: n.cfg.ShadowAge, Logger: n.logs})
 	if err != nil {
 		return err
@@ -265,6 +269,7 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 		"set alarms":        n.minder.Run,
 		"run shadows":       n.desk.Shadows.Run,
 		"publish events":    n.publishEvents,
+		"send webhooks":     n.sendWebhooks,
 		"share limits":      func(ctx context.Context) error { return n.desk.Share(ctx, n.gate.MayDecide, n.logs) },
 		"end connections":   n.endConnections,
 		"listen for alarms": func(ctx context.Context) error { return n.alarms.Run(ctx, n.minder.Ring) },

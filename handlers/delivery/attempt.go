@@ -17,6 +17,7 @@ type Attempt struct {
 	// Message is the id of the message, empty for a gap: the records from Seq to
 	// Through.
 	Message string `json:"message,omitzero"`
+	Type    string `json:"type,omitzero"`
 	Seq     uint64 `json:"seq,omitzero"`
 	Index   uint16 `json:"index,omitzero"`
 	Through uint64 `json:"through,omitzero"`
@@ -28,6 +29,8 @@ type Attempt struct {
 	// Latency and RetryAfter are in nanoseconds.
 	Latency    time.Duration `json:"latency,omitzero"`
 	RetryAfter time.Duration `json:"retryAfter,omitzero"`
+	// NextTry is when the message is sent again, if it was put aside.
+	NextTry time.Time `json:"nextTry,omitzero"`
 	// Answer is the first KiB of the answer, as text, of a verified endpoint.
 	Answer string `json:"answer,omitzero"`
 	// Key is the version of the secret that signed it.

@@ -27,6 +27,7 @@ type book struct {
 	mu sync.Mutex
 	// All below is guarded by mu.
 	first uint64
+	gone  map[uint64]bool // single records that were removed
 	steps []delivery.Step // the first one is record 1
 	grown chan struct{}   // closed with the next record
 	scans int
@@ -59,6 +60,24 @@ func (b *book) retain(first uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.first = first
+}
+
+// remove removes single records.
+func (b *book) remove(seqs ...uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.gone == nil {
+		b.gone = map[uint64]bool{}
+	}
+	for _, seq := range seqs {
+		b.gone[seq] = true
+	}
+}
+
+func (b *book) isGone(seq uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.gone[seq]
 }
 
 func (b *book) Partitions() int { return 1 }
@@ -104,10 +123,12 @@ func (b *book) Scan(ctx context.Context, s delivery.Stretch, yield func(delivery
 			if !s.Live && step.Seq > s.Through {
 				return nil
 			}
+			if next = step.Seq + 1; b.isGone(step.Seq) {
+				continue
+			}
 			if err := yield(step); err != nil {
 				return err
 			}
-			next = step.Seq + 1
 		}
 		if !s.Live {
 			return nil

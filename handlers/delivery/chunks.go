@@ -107,13 +107,36 @@ func (c *chunks) read(ctx context.Context, start, end uint64) (*chunk, error) {
 			k.lost = oldest - 1
 		}
 	}
-	switch {
-	case k.through == start+chunkRecords && k.lost == 0:
+	if k.through < end && k.lost == 0 {
+		if err := c.readRest(ctx, k, end); err != nil {
+			return nil, err
+		}
+	}
+	if k.through == start+chunkRecords && k.lost == 0 {
 		c.keep(k)
-	case k.through < end && k.lost == 0:
-		return nil, errNotYet
 	}
 	return k, nil
+}
+
+// readRest reads on where a chunk seemed to end early. Records may have left the
+// log from between others; or whoever was asked had not got so far yet.
+func (c *chunks) readRest(ctx context.Context, k *chunk, end uint64) error {
+	_, newest, err := c.source.Bounds(ctx, c.partition)
+	if err != nil {
+		return fmt.Errorf("read the bounds of the log: %w", err)
+	}
+	if newest < end {
+		return errNotYet
+	}
+	err = c.source.Scan(ctx, Stretch{Partition: c.partition, From: k.through + 1, Through: end}, func(s Step) error {
+		k.add(s)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read the log from %d: %w", k.through+1, err)
+	}
+	k.through = end // what is not there now won't come
+	return nil
 }
 
 func (c *chunks) keep(k *chunk) {

@@ -73,6 +73,12 @@ func (e Endpoint) Runs() bool { return e.Enabled && e.Verified }
 
 // Wants reports whether the endpoint is to be told of a message of its account.
 func (e Endpoint) Wants(m *Message) bool {
+	if m.To != "" {
+		return m.To == e.ID
+	}
+	if m.About != "" && m.About == e.ID {
+		return false
+	}
 	return e.wantsAgent(m.Agent) && e.wantsType(m.Type)
 }
 
@@ -101,7 +107,10 @@ type Message struct {
 	ID    string
 	Type  string
 	Agent domain.AgentID
-	At    time.Time
+	// To is the only endpoint that is told, whatever it wants, and About one that
+	// is not told, because it is about that. Empty is nothing of the kind.
+	To, About EndpointID
+	At        time.Time
 	// Seq is the record of which it was made, and Index which one of those.
 	Seq   uint64
 	Index uint16

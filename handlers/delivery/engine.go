@@ -166,7 +166,7 @@ func (e *Engine) sendOnce(ctx context.Context, to Endpoint, m Message, kind stri
 		outcome = OutcomeOK
 	}
 	stored := e.attempt(to, Attempt{
-		Message: m.ID, At: began, Try: 1, Status: r.Status, Category: r.Category, Latency: r.Latency,
+		Message: m.ID, Type: m.Type, At: began, Try: 1, Status: r.Status, Category: r.Category, Latency: r.Latency,
 		RetryAfter: r.RetryAfter, Key: r.Key, Kind: kind,
 	}, r.Answer, outcome)
 	if err := stored(ctx); err != nil {

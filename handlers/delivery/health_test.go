@@ -145,6 +145,38 @@ func TestWhatTheLogForgotIsReportedOnce(t *testing.T) {
 	})
 }
 
+// What leaves the log from between other records leaves no lane waiting for it:
+// the last of a chunk, a whole chunk, the newest that a lane has not read.
+func TestALaneGoesOnBehindRecordsThatAreGone(t *testing.T) {
+	in(t, func(t *testing.T, b *bed) {
+		b.roll.set(endpoint("whe_a"))
+		for range 3000 {
+			b.book.write(account, "agent_a", "decision.allowed")
+		}
+		var removed []uint64
+		for seq := uint64(500); seq <= 1200; seq++ {
+			removed = append(removed, seq)
+		}
+		removed = append(removed, 1536, 2048, 3000)
+		b.book.remove(removed...)
+		stop := start(t, b.engine(t, nil))
+		rest(time.Minute)
+		stop()
+		var want []string
+		for _, id := range ids(1, 3000) {
+			if !slices.ContainsFunc(removed, func(seq uint64) bool { return id == fmt.Sprintf("evt_%d", seq) }) {
+				want = append(want, id)
+			}
+		}
+		if got := b.world.arrived("whe_a"); !same(got, want) {
+			t.Errorf("got %s, want what there still was", brief(got))
+		}
+		if len(b.desk.made) > 0 {
+			t.Errorf("got the reports %+v, want none", b.desk.made)
+		}
+	})
+}
+
 func TestWhatExpiresIsWarnedAbout(t *testing.T) {
 	in(t, func(t *testing.T, b *bed) {
 		b.roll.set(endpoint("whe_a"))

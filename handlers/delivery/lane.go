@@ -76,6 +76,7 @@ type Totals struct {
 type item struct {
 	place Place
 	id    string
+	kind  string // its type
 	agent domain.AgentID
 	at    time.Time
 	msg   *Message // nil when it has to be read again
@@ -88,6 +89,14 @@ type item struct {
 	// downs those in which it failed while others didn't.
 	tries, refusals, downs int
 	due                    time.Time
+}
+
+// nextTry is when the message is sent again after it failed, if that is known.
+func (it *item) nextTry(outcome string) time.Time {
+	if outcome != OutcomeFailed {
+		return time.Time{}
+	}
+	return it.due
 }
 
 func (it *item) first() bool { return it.line == nil || it.line.items[0] == it }
@@ -123,7 +132,7 @@ func (l *lane) room() int {
 // offer adds the next message that is for the endpoint.
 func (l *lane) offer(m *Message) {
 	l.seen = m.Place()
-	it := &item{place: m.Place(), id: m.ID, agent: m.Agent, at: m.At, msg: m}
+	it := &item{place: m.Place(), id: m.ID, kind: m.Type, agent: m.Agent, at: m.At, msg: m}
 	if l.known[it.place] {
 		delete(l.known, it.place)
 		it.passed, it.msg = true, nil

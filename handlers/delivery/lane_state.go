@@ -45,6 +45,7 @@ type State struct {
 type Parked struct {
 	Place
 	ID       string         `json:"id,omitzero"`
+	Type     string         `json:"type,omitzero"`
 	Agent    domain.AgentID `json:"agent,omitzero"`
 	At       time.Time      `json:"at,omitzero"`
 	Tries    int            `json:"tries,omitzero"`
@@ -88,7 +89,7 @@ func (l *lane) state() State {
 	slices.SortFunc(s.Ahead, Place.Compare)
 	for _, it := range l.parked {
 		s.Parked = append(s.Parked, Parked{
-			Place: it.place, ID: it.id, Agent: it.agent, At: it.at, Tries: it.tries, Refusals: it.refusals, Due: it.due,
+			Place: it.place, ID: it.id, Type: it.kind, Agent: it.agent, At: it.at, Tries: it.tries, Refusals: it.refusals, Due: it.due,
 		})
 	}
 	return s
@@ -103,7 +104,7 @@ func (l *lane) restore(s State, changed bool, now time.Time) {
 	}
 	for _, p := range s.Parked {
 		it := &item{
-			place: p.Place, id: p.ID, agent: p.Agent, at: p.At, tries: p.Tries, refusals: p.Refusals, due: p.Due,
+			place: p.Place, id: p.ID, kind: p.Type, agent: p.Agent, at: p.At, tries: p.Tries, refusals: p.Refusals, due: p.Due,
 			parked: true, passed: true,
 		}
 		if p.Compare(l.seen) > 0 {

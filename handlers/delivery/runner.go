@@ -200,7 +200,7 @@ func (r *runner) settleMore(ctx context.Context) {
 func (r *runner) settle(ctx context.Context, s sent) {
 	outcome := r.lane.settle(s.item, s.result, r.Now())
 	r.keep(Attempt{
-		Message: s.item.id, Seq: s.item.place.Seq, Index: s.item.place.Index, Try: s.item.tries, At: s.at,
+		Message: s.item.id, Type: s.item.kind, NextTry: s.item.nextTry(outcome), Seq: s.item.place.Seq, Index: s.item.place.Index, Try: s.item.tries, At: s.at,
 		Status: s.result.Status, Category: s.result.Category, Latency: s.result.Latency,
 		RetryAfter: s.result.RetryAfter, Key: s.result.Key,
 	}, s.result.Answer, outcome)

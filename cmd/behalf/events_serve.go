@@ -19,6 +19,7 @@ func (n *node) openEvents(ctx context.Context, log *natslog.Log) (err error) {
 	n.events, err = natsevents.Open(ctx, natsevents.Config{
 		Conn: n.broker.bulk, Log: log, Node: handlers.NewULID(time.Now()), Alone: n.broker.server != nil, Replicas: n.cfg.Replicas,
 		MaxAge: n.cfg.EventsMaxAge, MaxBytes: n.cfg.EventsMaxBytes, Binary: n.cfg.EventsFormat == "binary", Now: time.Now, Logger: n.logs,
+		Work: func() func(context.Context) { return n.desk.Crowd.Work().Rest },
 	})
 	if err != nil {
 		return err

@@ -86,6 +86,9 @@ type Config struct {
 	Lease  time.Duration
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Work is called before a batch is published, and what it returns after it,
+	// which may wait to give way to those who decide. Nil gives way to nobody.
+	Work func() (rest func(context.Context))
 }
 
 func (c Config) validate() error {

@@ -222,38 +222,32 @@ func (s *session) begin(ctx context.Context, partition uint16) (from, head uint6
 // publish publishes what is public of a batch of one partition. What it returns
 // ends the session.
 func (s *session) publish(m *message.Message) error {
-	ctx, records := m.Context(), batchOf(m).records
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.note(true, records[0].LoggedAt)
-	begun := s.Now()
-	err := s.publishAll(ctx, records)
-	if err != nil {
+	ctx, rest := m.Context(), s.work()
+	if err := s.publishBatch(ctx, batchOf(m).records); err != nil {
 		s.end(err)
 		return err
 	}
-	s.note(true, time.Time{})
-	return sleep(ctx, giveWay(records, begun, s.Now().Sub(begun)))
+	rest(ctx) // what comes meanwhile is published together, which costs less
+	return nil
 }
 
-const (
-	// busy is how many records a second leave no room beside them, and
-	// mostPatience how old they may become while those who decide go first.
-	busy         = 1000
-	mostPatience = 5 * time.Second
-	longestWait  = 100 * time.Millisecond
-)
-
-// giveWay is how long to leave the processors to those who decide, after having
-// published what they recorded for some time. What comes meanwhile is published
-// together, which costs less.
-func giveWay(records []domain.Recorded, now time.Time, took time.Duration) time.Duration {
-	first, last := records[0].LoggedAt, records[len(records)-1].LoggedAt
-	rare := time.Duration(len(records)) * time.Second / busy
-	if last.Sub(first) >= rare || len(records) < 2 || now.Sub(first) > mostPatience {
-		return 0
+// work begins to give way, if it is to.
+func (e *Events) work() (rest func(context.Context)) {
+	if e.Work == nil {
+		return func(context.Context) {}
 	}
-	return min(3*took, longestWait)
+	return e.Work()
+}
+
+func (s *session) publishBatch(ctx context.Context, records []domain.Recorded) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.note(true, records[0].LoggedAt)
+	if err := s.publishAll(ctx, records); err != nil {
+		return err
+	}
+	s.note(true, time.Time{})
+	return nil
 }
 
 func (s *session) publishAll(ctx context.Context, records []domain.Recorded) error {

@@ -146,7 +146,7 @@ func TestARoundBeginsAfterTheCall(t *testing.T) {
 	t.Parallel()
 	dir, block := fakeStream(t)
 	begun, end := make(chan struct{}), make(chan struct{})
-	var gate func(f *os.File) error = (*os.File).Sync
+	gate := (*os.File).Sync
 	b := mustBarrier(t, dir, func(f *os.File) error { return gate(f) })
 	gate = func(f *os.File) error { // nobody waits yet, so no one reads it
 		if f.Name() == block {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/behalf-platform/behalf"
+	"github.com/behalf-platform/behalf/cmd/behalf/access"
 )
 
 // What the program exits with. verify has its own meanings for 1 and 2, and
@@ -46,6 +47,9 @@ func (s *shell) exitCode(cmd *cobra.Command, err error) int {
 		return int(code)
 	}
 	_, usage := errors.AsType[usageError](err)
+	if _, fault := errors.AsType[access.Fault](err); fault {
+		usage = true
+	}
 	_, broken := errors.AsType[*brokenPromise](err)
 	_, cut := errors.AsType[*cutLog](err)
 	switch {
@@ -100,7 +104,7 @@ func (s *shell) explain(err error, asked bool) (what, todo string) {
 		return what, s.remedy(refused)
 	case isDial && dial.Op == "dial":
 		what = fmt.Sprintf("no server answers at %s: %v", s.used.URL, dial)
-		return what, fmt.Sprintf("Start one with %q, or say where it is with --url or BEHALF_URL. (The address is from %s.)", "behalf serve", s.used.urlFrom)
+		return what, fmt.Sprintf("Start one with %q, or say where it is with --url or BEHALF_URL. (The address is from %s.)", "behalf serve", s.used.URLFrom)
 	case errors.Is(err, context.Canceled):
 		return "interrupted", ""
 	case errors.Is(err, context.DeadlineExceeded):
@@ -118,9 +122,9 @@ func (s *shell) explain(err error, asked bool) (what, todo string) {
 func (s *shell) remedy(e *behalf.Error) string {
 	switch {
 	case e.Code == "" && e.Status > 0:
-		return fmt.Sprintf("Check the address; it is from %s.", s.used.urlFrom)
+		return fmt.Sprintf("Check the address; it is from %s.", s.used.URLFrom)
 	case e.Status == 401:
-		return fmt.Sprintf("The credential that was sent is from %s.", s.used.tokenFrom)
+		return fmt.Sprintf("The credential that was sent is from %s.", s.used.TokenFrom)
 	case e.RetryAfter > 0 && e.Status == 429:
 		return fmt.Sprintf("Wait %s.", e.RetryAfter.Round(time.Second))
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
+	"github.com/behalf-platform/behalf/cmd/behalf/access"
 	"github.com/behalf-platform/behalf/cmd/behalf/load"
 )
 
@@ -38,7 +39,7 @@ missing, 2 the command line is wrong, 3 the server is unavailable.`,
 	}
 	f := cmd.Flags()
 	s.given.otherFlags(f)
-	f.StringArrayVar(&o.URLs, "url", nil, "where the server is (BEHALF_URL; default "+usualURL+"); may be repeated for further nodes")
+	f.StringArrayVar(&o.URLs, "url", nil, "where the server is (BEHALF_URL; default "+access.UsualURL+"); may be repeated for further nodes")
 	f.StringVar(&o.Target, "target", load.TargetHTTP, "how to ask: http, nats, or bare for a server that does nothing")
 	f.IntVar(&o.Agents, "agents", 1000, "how many agents to make")
 	f.IntVar(&o.Permissions, "permissions", 10, "how many permissions each gets")
@@ -84,7 +85,7 @@ func (s *shell) readLoad(cmd *cobra.Command, o *load.Options) error {
 		}
 	}
 	for i, u := range o.URLs {
-		if err := checkURL(u, "the flag --url"); err != nil {
+		if err := access.CheckURL(u, "the flag --url"); err != nil {
 			return err
 		}
 		o.URLs[i] = strings.TrimRight(u, "/")

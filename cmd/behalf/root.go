@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/behalf-platform/behalf/cmd/behalf/access"
 )
 
 // shell is one run of the program: what it has of the outside world, and what
@@ -21,7 +23,7 @@ type shell struct {
 
 	given connection
 	// used is what was made of given, for the error messages.
-	used settings
+	used access.Settings
 	// began is whether a command was understood and run.
 	began bool
 }
@@ -50,6 +52,7 @@ func (s *shell) root() *cobra.Command {
 		{"Send what happens elsewhere:", []*cobra.Command{s.webhooks()}},
 		{"Keep it in files:", []*cobra.Command{s.apply(), s.export(), s.test(), s.lint(), s.presets()}},
 		{"Ask what an agent may do:", []*cobra.Command{s.verify(), s.preview(), s.passport(), s.decisions(), s.events(), s.shadow(), s.usage(), s.outcome(), s.reservations()}},
+		{"Stand before what an agent does:", []*cobra.Command{s.hook(), s.runCommand()}},
 		{"This program:", []*cobra.Command{s.config(), s.versionCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: section.title, Title: section.title})

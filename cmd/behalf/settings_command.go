@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
+
+	"github.com/behalf-platform/behalf/cmd/behalf/access"
 )
 
 func (s *shell) config() *cobra.Command {
@@ -47,19 +49,19 @@ func (s *shell) setConfig() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		stored, err := readConfig(path)
+		stored, err := access.Read(path)
 		if err != nil {
 			return err
 		}
 		if key == "url" {
-			if err := checkURL(value, "the command line"); err != nil {
+			if err := access.CheckURL(value, "the command line"); err != nil {
 				return err
 			}
 			stored.URL = value
 		} else {
 			stored.Token = value
 		}
-		return writeConfig(path, stored)
+		return access.Write(path, stored)
 	})
 	cmd.Long = `Keep a setting: url or token. Without VALUE it is read from standard input, which
 keeps a token out of the shell's history:
@@ -90,7 +92,7 @@ func (s *shell) value(args []string) (string, error) {
 
 func (s *shell) unsetConfig() *cobra.Command {
 	return s.local("unset KEY", "Forget a setting: url or token", func(args []string, path string) error {
-		stored, err := readConfig(path)
+		stored, err := access.Read(path)
 		if err != nil {
 			return err
 		}
@@ -102,7 +104,7 @@ func (s *shell) unsetConfig() *cobra.Command {
 		default:
 			return usagef("there is no setting %q; use url or token", args[0])
 		}
-		return writeConfig(path, stored)
+		return access.Write(path, stored)
 	})
 }
 
@@ -122,11 +124,11 @@ func (s *shell) showConfig() *cobra.Command {
 				return err
 			}
 			if used.Token == "" {
-				used.tokenFrom = "nowhere"
+				used.TokenFrom = "nowhere"
 			}
 			if s.given.output == "json" {
 				b, err := json.Marshal(map[string]string{
-					"url": used.URL, "urlFrom": used.urlFrom, "token": mask(used.Token), "tokenFrom": used.tokenFrom,
+					"url": used.URL, "urlFrom": used.URLFrom, "token": mask(used.Token), "tokenFrom": used.TokenFrom,
 				}, json.Deterministic(true))
 				if err != nil {
 					return err
@@ -136,8 +138,8 @@ func (s *shell) showConfig() *cobra.Command {
 			}
 			t := newTable(s.out)
 			t.row("SETTING", "VALUE", "FROM")
-			t.row("url", used.URL, used.urlFrom)
-			t.row("token", mask(used.Token), used.tokenFrom)
+			t.row("url", used.URL, used.URLFrom)
+			t.row("token", mask(used.Token), used.TokenFrom)
 			return t.flush()
 		},
 	}

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/behalf-platform/behalf/cmd/behalf/access"
 )
 
 func TestSettingsComeFromFlagThenEnvironmentThenFile(t *testing.T) {
@@ -38,7 +40,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenFile(t *testing.T) {
 	c.want(0, "", "config", "unset", "token")
 	c.wantError(2, []string{"needs a credential"}, "account", "show")
 	c.want(0, "", "config", "unset", "url")
-	if _, out, _ := c.run("config", "show"); !strings.Contains(out, usualURL) || !strings.Contains(out, "the default") {
+	if _, out, _ := c.run("config", "show"); !strings.Contains(out, access.UsualURL) || !strings.Contains(out, "the default") {
 		t.Errorf("got\n%s\nwant the default address", out)
 	}
 	c.env["BEHALF_URL"] = "http://x"

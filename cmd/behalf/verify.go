@@ -65,7 +65,8 @@ func (s *shell) verify() *cobra.Command {
 			return err
 		}
 		if wait.set && packet.Decision == behalf.RequiresApproval && packet.ApprovalID != "" {
-			return r.awaited(ctx, ask, packet, wait.most)
+			_, err = r.awaited(ctx, ask, packet, wait.most)
+			return err
 		}
 		if wait.set && packet.Decision == behalf.RequiresApproval {
 			r.tell("The decision names no approval that could be waited for.")

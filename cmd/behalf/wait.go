@@ -62,15 +62,16 @@ func (w *waitFlag) check(ask behalf.Ask) error {
 }
 
 // awaited waits for a person's answer to what a packet says requires one, and
-// ends with the decision that follows from it.
-func (r *remote) awaited(ctx context.Context, ask behalf.Ask, first behalf.Packet, most time.Duration) error {
+// ends with the decision that follows from it, which it shows. Without an error
+// the packet is an allow.
+func (r *remote) awaited(ctx context.Context, ask behalf.Ask, first behalf.Packet, most time.Duration) (behalf.Packet, error) {
 	asked := r.wire.said.String()
 	a, err := r.await(ctx, first.ApprovalID, most)
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("wait for approval %s: %w", first.ApprovalID, ctx.Err())
+		return first, fmt.Errorf("wait for approval %s: %w", first.ApprovalID, ctx.Err())
 	case err != nil:
-		return err
+		return first, err
 	}
 	switch a.State {
 	case behalf.ApprovalPending:
@@ -78,9 +79,9 @@ func (r *remote) awaited(ctx context.Context, ask behalf.Ask, first behalf.Packe
 		r.wire.said.Reset()
 		_, _ = r.wire.said.WriteString(asked) // what is shown is the packet, not the approval
 		if err := r.show(func(t *table) { showPacket(t, first) }); err != nil {
-			return err
+			return first, err
 		}
-		return exitCode(exitNeedsApproval)
+		return first, exitCode(exitNeedsApproval)
 	case behalf.ApprovalApproved, behalf.ApprovalUsed:
 		// A yes that another run used answers this one as the server sees fit: with
 		// the same idempotency key by the same packet, or else by a denial.
@@ -90,19 +91,19 @@ func (r *remote) awaited(ctx context.Context, ask behalf.Ask, first behalf.Packe
 		r.tell("Approval %s is %s; asking again.", a.ApprovalID, string(a.State))
 		packet, err := r.verify(ctx, ask)
 		if err != nil {
-			return err
+			return packet, err
 		}
 		if err := r.show(func(t *table) { showPacket(t, packet) }); err != nil {
-			return err
+			return packet, err
 		}
-		return verdict(packet)
+		return packet, verdict(packet)
 	case behalf.ApprovalDenied, behalf.ApprovalExpired, behalf.ApprovalCancelled:
 	}
 	// Not asked again: that could open another approval.
 	if err := r.show(func(t *table) { showRefusal(t, first, a) }); err != nil {
-		return err
+		return first, err
 	}
-	return exitCode(exitDenied)
+	return first, exitCode(exitDenied)
 }
 
 // await says whom it waits for, and waits. A pending approval is not an error:

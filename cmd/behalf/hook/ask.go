@@ -1,0 +1,65 @@
+package hook
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/behalf-platform/behalf"
+)
+
+// Actions are the names that calls are verified under; an unknown tool's is
+// "tool." and its name. They are stable: passports hold them.
+const (
+	ShellExec      = "shell.exec"      // command, read as bash
+	PowerShellExec = "powershell.exec" // command; rules for bash don't fit it
+	FileRead       = "file.read"       // path
+	FileWrite      = "file.write"      // path
+	FileDelete     = "file.delete"     // path
+	FileSearch     = "file.search"     // path of the directory; what is below is read
+	WebFetch       = "web.fetch"       // vendor: the host; resource: the URL without its query
+	WebSearch      = "web.search"
+	AgentSpawn     = "agent.spawn" // resource: agent://TYPE
+	MCPCall        = "mcp.call"    // resource: mcp://SERVER/TOOL
+	otherTool      = "tool."
+)
+
+// Bounds of a verify.
+const (
+	mostBody    = 64 << 10 // in bytes, as JSON
+	mostCommand = 32 << 10
+)
+
+// digest stands for arguments that are too large to send. SHA256 is, in hex, the
+// digest that they would have had as arguments: of their canonical form by RFC
+// 8785, numbers kept as written.
+type digest struct {
+	SHA256 string `json:"sha256"`
+	Bytes  int    `json:"bytes"` // of the canonical form
+}
+
+// fit makes an ask small enough to be sent. What is judged stays as it is; the
+// arguments, which are digested anyway, become their digest.
+func fit(ask *behalf.Ask) error {
+	if len(ask.Command) > mostCommand {
+		return fmt.Errorf("the command is %d bytes long and at most %d are judged; put it into a script file", len(ask.Command), mostCommand)
+	}
+	body, err := json.Marshal(ask)
+	if err != nil {
+		return fmt.Errorf("the call can't be written as JSON: %w", err)
+	}
+	input, large := ask.Arguments.(jsontext.Value)
+	if len(body) <= mostBody || !large {
+		return nil
+	}
+	input = input.Clone()
+	if err := input.Canonicalize(jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false)); err != nil {
+		return fmt.Errorf("the call's input can't be put into canonical form: %w", err)
+	}
+	sum := sha256.Sum256(input)
+	ask.Arguments = digest{SHA256: hex.EncodeToString(sum[:]), Bytes: len(input)}
+	return nil
+}

@@ -25,6 +25,7 @@ const (
 	AgentSpawn     = "agent.spawn" // resource: agent://TYPE
 	MCPCall        = "mcp.call"    // resource: mcp://SERVER/TOOL
 	otherTool      = "tool."
+	unnamedTool    = "tool:unnamed" // resource: tool://NAME, of a name that no action can have
 )
 
 // Bounds of a verify.

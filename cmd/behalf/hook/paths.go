@@ -86,8 +86,25 @@ func literal(glob string) string {
 // even.
 func climbs(glob string) bool {
 	glob = strings.ReplaceAll(glob, "\\", "/")
-	if strings.ContainsAny(glob, "{(") {
-		return strings.Contains(strings.NewReplacer("{", "", "}", "", "(", "", ")", "", ",", "", "|", "").Replace(glob), "..")
+	if !strings.ContainsAny(glob, "{(") {
+		return strings.Contains("/"+glob+"/", "/../")
 	}
-	return strings.Contains("/"+glob+"/", "/../")
+	// What two dots of different alternatives become, one that may come first and
+	// a later one that may come last, is not worked out. Repeated, they are one.
+	const joints = "{},(|)"
+	repeated := strings.Contains(glob, "(")
+	first := false
+	for i, padded := 1, "/"+glob+"/"; i < len(padded)-1; i++ {
+		if padded[i] != '.' {
+			continue
+		}
+		before, after := padded[i-1], padded[i+1]
+		opens := strings.IndexByte(joints+"/", before) >= 0 && strings.IndexByte(joints, after) >= 0
+		ends := strings.IndexByte(joints, before) >= 0 && strings.IndexByte(joints+"/", after) >= 0
+		if ends && (first || opens && repeated) {
+			return true
+		}
+		first = first || opens
+	}
+	return strings.Contains(glob, "..")
 }

@@ -168,7 +168,7 @@ func (c *call) other() behalf.Ask {
 		return behalf.Ask{Action: MCPCall, Resource: mcp("unknown", name)} // Cursor doesn't say which server
 	}
 	if !namesAction(c.Tool) {
-		return behalf.Ask{Action: otherTool + "unnamed", Resource: "tool://" + url.PathEscape(c.Tool)}
+		return behalf.Ask{Action: unnamedTool, Resource: "tool://" + url.PathEscape(c.Tool)}
 	}
 	return behalf.Ask{Action: otherTool + c.Tool}
 }

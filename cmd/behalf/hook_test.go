@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -165,6 +166,7 @@ func TestAHookThatIsEndedBlocks(t *testing.T) {
 	t.Parallel()
 	asked := make(chan struct{}, 8)
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then is it noticed that the hook has gone
 		asked <- struct{}{}
 		<-r.Context().Done()
 	}))

@@ -72,7 +72,8 @@ that order.
 
 Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong,
 3 the server is unavailable. "behalf verify" has its own: 0 allowed, 1 denied,
-2 requires approval, 3 unavailable or any error.`
+2 requires approval, 3 unavailable or any error. So has "behalf run", or else the
+command's own, and "behalf hook": 0 lets a call through, 2 blocks it.`
 	s.refuseAlone(root)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.PersistentPreRun = func(*cobra.Command, []string) { s.began = true }

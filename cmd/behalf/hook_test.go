@@ -172,13 +172,9 @@ func TestAHookThatIsEndedBlocks(t *testing.T) {
 	}))
 	defer server.Close()
 	e := installed(t, "claude-code", server.URL, secret)
-	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE} {
+	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt, syscall.SIGHUP, syscall.SIGQUIT} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		cmd := e.hook()
-		if sig == syscall.SIGPIPE { // it must go on, and end by its own time
-			cmd = exec.Command(cmd.Path, "hook", "claude-code", "--timeout=200ms")
-			cmd.Env = e.env
-		}
 		var out bytes.Buffer
 		cmd.Stdin, cmd.Stdout = strings.NewReader(`{"hook_event_name":"PreToolUse","tool_name":"LS","tool_input":{"path":"/x"}}`), &out
 		if err := cmd.Start(); err != nil {
@@ -197,6 +193,25 @@ func TestAHookThatIsEndedBlocks(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(out.String(), "permission layer is unavailable") {
 			t.Errorf("%v: got %d and %q, want 2 and that it is unavailable", sig, code, out.String())
 		}
+	}
+}
+
+func TestAYesThatTheEditorDoesntReadBlocks(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(&guard{})
+	defer server.Close()
+	cmd := installed(t, "claude-code", server.URL, secret).hook()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = read.Close()
+	defer write.Close()
+	var errs bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(`{"hook_event_name":"PreToolUse","tool_name":"TodoWrite","tool_input":{}}`), write, &errs
+	_ = cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(errs.String(), "the answer can't be written") {
+		t.Errorf("got %d and %s, want 2", code, errs.String())
 	}
 }
 

@@ -174,7 +174,9 @@ func (c client) verify(ctx context.Context, ask behalf.Ask) verdict {
 	case a.State != behalf.ApprovalApproved && a.State != behalf.ApprovalUsed:
 		return refused(packet, a) // not asked again: that could open another one
 	}
-	ask.IdempotencyKey += "/" + a.ApprovalID // or the answer were the first packet
+	if ask.IdempotencyKey != "" {
+		ask.IdempotencyKey += "/" + a.ApprovalID // or the answer were the first packet
+	}
 	if packet, err = c.ask(ctx, ask); err != nil {
 		return c.failed(ctx, err)
 	}

@@ -320,6 +320,8 @@ func TestCallsThatCantBeReadBlock(t *testing.T) {
 		"URL of a file":                {strings.Replace(fetched, "https://Docs.Example.com:8443", "file://", 1), "no url that begins with"},
 		"URL with a user":              {strings.Replace(fetched, "https://", "https://good.example.com@", 1), "a user's name"},
 		"URL of two readings":          {strings.Replace(fetched, "https://Docs.Example.com", `https://evil.example.com\\@good.example.com`, 1), "no url that begins with"},
+		"URL that climbs":              {strings.Replace(fetched, "/a/b%20c", "/a/%2E./b", 1), "write where it leads"},
+		"URL with backslashes":         {strings.Replace(fetched, "/a/b%20c", `/a\\..\\b`, 1), "write where it leads"},
 		"a climbing glob":              {strings.Replace(glob, "**/", "**/../../", 1), "climbs behind a wildcard"},
 		"a glob that climbs by braces": {strings.Replace(glob, "**/", "{.,x}{.,y}/", 1), "climbs behind a wildcard"},
 		"an empty patch":               {strings.Replace(mustCall(t, "codex.patch"), "*** ", "--- ", -1), "apply_patch"},

@@ -128,13 +128,13 @@ func reviewed(t *testing.T, state string) (*server, *[]string) {
 		switch {
 		case r.URL.Path != "/v1/verify":
 			_, _ = io.WriteString(w, `{"approvalId":"apr_1","state":"`+state+`","comment":"not today"}`)
-		case strings.Contains(string(body), "/apr_1"):
+		case strings.Contains(string(body), "/apr_1") || len(paths) > 1 && !strings.Contains(string(body), "idempotencyKey"):
 			_, _ = io.WriteString(w, packet(body))
 		default:
 			_, _ = io.WriteString(w, packet(body, `"allowed","allowed":true`, `"requires_approval","allowed":false`, `"approvalRequired":false`, `"approvalRequired":true`,
 				`"permissionId"`, `"approvalId":"apr_1","permissionId"`))
 		}
-		paths = append(paths, r.URL.Path)
+		paths = append(paths, r.URL.Path+" "+string(body))
 	})
 	return s, &paths
 }
@@ -221,6 +221,18 @@ func TestFactsAreWhatIsCheckedOut(t *testing.T) {
 		if got := ownerAndName(remote); got != want {
 			t.Errorf("%s: got %q, want %q", remote, got, want)
 		}
+	}
+}
+
+// A key of the approval alone would be that of every call without an id, and the
+// packet of the first of them would allow the others.
+func TestACallWithoutAnIdHasNoKeyAfterAYesEither(t *testing.T) {
+	t.Parallel()
+	s, paths := reviewed(t, "approved")
+	call := `{"hook_event_name":"PreToolUse","tool_name":"Bash","tool_input":{"command":"make"}}`
+	got := run(t, Options{Editor: ClaudeCode, Wait: time.Minute}, envOf(t, s.URL), strings.NewReader(call))
+	if got != (ran{0, "{}\n", ""}) || len(*paths) != 3 || strings.Contains(strings.Join(*paths, "\n"), "idempotencyKey") {
+		t.Errorf("got %+v after %s", got, *paths)
 	}
 }
 

@@ -131,9 +131,24 @@ func fetch(c *call, in input) ([]behalf.Ask, error) {
 		return nil, fmt.Errorf("the tool %s has no url that begins with http:// or https://", c.Tool) // it may hold a secret
 	case u.User != nil:
 		return nil, fmt.Errorf("the tool %s has a url with a user's name in it", c.Tool)
+	case ambiguous(in.URL, u):
+		return nil, fmt.Errorf("the tool %s has a url with a backslash, or a . or .. in its path; write where it leads", c.Tool)
 	}
 	resource := url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: u.Path, RawPath: u.RawPath}
 	return []behalf.Ask{{Action: WebFetch, Vendor: u.Host, Resource: resource.String()}}, nil
+}
+
+// ambiguous reports whether browsers make another path of a URL than is written.
+func ambiguous(text string, u *url.URL) bool {
+	if strings.Contains(text, `\`) {
+		return true
+	}
+	for segment := range strings.SplitSeq(strings.ToLower(u.EscapedPath()), "/") {
+		if s := strings.ReplaceAll(segment, "%2e", "."); s == "." || s == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 func spawn(_ *call, in input) ([]behalf.Ask, error) {

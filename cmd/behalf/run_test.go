@@ -94,28 +94,31 @@ func TestRunRunsNothingWithoutAnAllow(t *testing.T) {
 	t.Parallel()
 	denied := []string{`"allowed","allowed":true`, `"denied","allowed":false`, `"ALLOWED"`, `"COMMAND_NOT_ALLOWED"`}
 	for name, c := range map[string]struct {
-		guard guard
+		guard *guard
 		env   map[string]string
 		code  int
 		says  string
 	}{
-		"denied":            {guard: guard{changes: denied}, code: 1, says: "DENIED COMMAND_NOT_ALLOWED"},
-		"requires approval": {guard: guard{changes: []string{`"allowed","allowed":true`, `"requires_approval","allowed":false`, `"approvalRequired":false`, `"approvalRequired":true`}}, code: 2, says: "REQUIRES APPROVAL"},
+		"denied":            {guard: &guard{changes: denied}, code: 1, says: "DENIED COMMAND_NOT_ALLOWED"},
+		"requires approval": {guard: &guard{changes: []string{`"allowed","allowed":true`, `"requires_approval","allowed":false`, `"approvalRequired":false`, `"approvalRequired":true`}}, code: 2, says: "REQUIRES APPROVAL"},
 		"server down":       {env: map[string]string{"BEHALF_URL": "http://127.0.0.1:1"}, code: 3, says: "no server answers"},
-		"500":               {guard: guard{status: 500}, code: 3, says: "not allowed: "},
-		"401":               {guard: guard{status: 401}, code: 3, says: "not allowed: "},
-		"429":               {guard: guard{status: 429}, code: 3, says: "not allowed: "},
-		"malformed":         {guard: guard{changes: []string{"{", "<"}}, code: 3, says: "can't be read"},
-		"truncated":         {guard: guard{changes: []string{`"risk":"low"}`, ``}}, code: 3, says: "can't be read"},
-		"empty":             {guard: guard{changes: []string{`"requestId":"req_1",`, ``}}, code: 3, says: "doesn't say where it is recorded"},
-		"wrong agent":       {guard: guard{changes: []string{"ollie", "mia"}}, code: 3, says: `about the agent "mia"`},
-		"wrong action":      {guard: guard{changes: []string{"shell.exec", "file.read"}}, code: 3, says: `about the action "file.read"`},
-		"contradictory":     {guard: guard{changes: []string{`"decision":"allowed"`, `"decision":"denied"`}}, code: 3, says: "contradicts itself"},
+		"500":               {guard: &guard{status: 500}, code: 3, says: "not allowed: "},
+		"401":               {guard: &guard{status: 401}, code: 3, says: "not allowed: "},
+		"429":               {guard: &guard{status: 429}, code: 3, says: "not allowed: "},
+		"malformed":         {guard: &guard{changes: []string{"{", "<"}}, code: 3, says: "can't be read"},
+		"truncated":         {guard: &guard{changes: []string{`"risk":"low"}`, ``}}, code: 3, says: "can't be read"},
+		"empty":             {guard: &guard{changes: []string{`"requestId":"req_1",`, ``}}, code: 3, says: "doesn't say where it is recorded"},
+		"wrong agent":       {guard: &guard{changes: []string{"ollie", "mia"}}, code: 3, says: `about the agent "mia"`},
+		"wrong action":      {guard: &guard{changes: []string{"shell.exec", "file.read"}}, code: 3, says: `about the action "file.read"`},
+		"contradictory":     {guard: &guard{changes: []string{`"decision":"allowed"`, `"decision":"denied"`}}, code: 3, says: "contradicts itself"},
 		"no credential":     {env: map[string]string{"BEHALF_TOKEN": ""}, code: 3, says: "needs a credential"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := c.guard
+			if g == nil {
+				g = &guard{}
+			}
 			console := newConsole(t, g.ServeHTTP)
 			for key, value := range c.env {
 				console.env[key] = value

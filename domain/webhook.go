@@ -108,8 +108,9 @@ type Endpoint struct {
 	Skipped uint64
 	Created time.Time
 	Updated time.Time
-	// Version is the sequence of the event that last said its settings.
-	Version uint64
+	// Version is the sequence of the event that last said its settings, and
+	// Changed of the one that last changed whether, where or how it is sent to.
+	Version, Changed uint64
 }
 
 // OlderSecret is a secret that was rotated, and is signed with until then.
@@ -169,6 +170,11 @@ func (e *Endpoint) Secrets(now time.Time) []int {
 	return versions
 }
 
+// sentAs reports whether it is sent the same in the same way as before.
+func (e *Endpoint) sentAs(before *Endpoint) bool {
+	return e.Version == before.Version && e.Status == before.Status && e.Verified == before.Verified && e.Secret == before.Secret
+}
+
 // Replay returns a replay that is remembered.
 func (e *Endpoint) Replay(id ReplayID) (Replay, bool) {
 	if i := slices.IndexFunc(e.Replays, func(r Replay) bool { return r.ID == id }); i >= 0 {
@@ -197,7 +203,7 @@ func (a Account) evolveEndpoint(r Recorded) Account {
 	if e, ok := r.Event.(WebhookCreated); ok {
 		return a.withEndpoint(&Endpoint{
 			ID: e.EndpointID, EndpointSettings: e.EndpointSettings, Status: EndpointActive, Secret: 1,
-			From: r.Position, Created: r.At, Updated: r.At, Version: r.Position.Seq,
+			From: r.Position, Created: r.At, Updated: r.At, Version: r.Position.Seq, Changed: r.Position.Seq,
 		})
 	}
 	if e, ok := r.Event.(WebhookDeleted); ok {
@@ -214,6 +220,9 @@ func (a Account) evolveEndpoint(r Recorded) Account {
 	after := *before
 	after.Updated = Later(after.Updated, r.At)
 	evolve(&after)
+	if !after.sentAs(before) {
+		after.Changed = r.Position.Seq
+	}
 	return a.withEndpoint(&after)
 }
 

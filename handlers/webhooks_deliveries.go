@@ -250,7 +250,7 @@ func (w *WebhookReporter) Report(ctx context.Context, r delivery.Report) error {
 	var err error
 	switch r.Kind {
 	case delivery.Disable:
-		err = w.Webhooks.DisableFor(ctx, r.Account, domain.DisableEndpoint{EndpointID: id, Code: disableCode(r.Why), Reason: why})
+		err = w.Webhooks.DisableFor(ctx, r.Account, domain.DisableEndpoint{EndpointID: id, Code: disableCode(r.Why), Reason: why, URL: r.URL})
 	case delivery.Failing, delivery.Expiring:
 		err = w.Webhooks.FailingFor(ctx, r.Account, domain.FailEndpoint{EndpointID: id, Since: r.Since, Reason: why})
 	case delivery.Recovered:

@@ -2,8 +2,6 @@ package handlers
 
 import (
 	"context"
-	"encoding/binary"
-	"hash/fnv"
 	"slices"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -24,7 +22,8 @@ type WebhookRegistry struct {
 
 var _ delivery.Registry = (*WebhookRegistry)(nil)
 
-// Endpoints are those of a partition's accounts.
+// Endpoints are those of a partition's accounts. Nothing is sent to those of an
+// account that can't be read, which is no reason to leave others waiting.
 func (g *WebhookRegistry) Endpoints(ctx context.Context, partition uint16) ([]delivery.Endpoint, error) {
 	if err := g.Current(ctx, partition); err != nil {
 		return nil, err
@@ -34,12 +33,11 @@ func (g *WebhookRegistry) Endpoints(ctx context.Context, partition uint16) ([]de
 		if domain.PartitionOf(id, g.Partitions) != partition {
 			continue
 		}
-		account, err := g.Passports.Account(id)
-		if err != nil {
-			return nil, err
-		}
+		account, fault := g.Passports.Account(id)
 		for _, e := range account.Endpoints {
-			list = append(list, deliveryEndpoint(id, e))
+			known := deliveryEndpoint(id, e)
+			known.Enabled = known.Enabled && fault == nil // whether it still is can't be read
+			list = append(list, known)
 		}
 	}
 	return list, nil
@@ -54,7 +52,7 @@ func deliveryEndpoint(account domain.AccountID, e *domain.Endpoint) delivery.End
 	return delivery.Endpoint{
 		ID: delivery.EndpointID(e.ID), Account: account, URL: e.URL, Types: wantedTypes(e), Agents: e.Agents,
 		Ordering: delivery.Ordering(e.Ordering), Rate: float64(e.RatePerSecond), Secret: e.Secret,
-		Enabled: e.Status == domain.EndpointActive, Verified: e.Verified, From: e.From.Seq, Revision: revisionOf(e),
+		Enabled: e.Status == domain.EndpointActive, Verified: e.Verified, From: e.From.Seq, Revision: e.Changed,
 	}
 }
 
@@ -70,23 +68,4 @@ func wantedTypes(e *domain.Endpoint) []string {
 		}
 	}
 	return slices.Clip(types)
-}
-
-// revisionOf changes with all that delivering depends on, and is the same on
-// every node.
-func revisionOf(e *domain.Endpoint) uint64 {
-	h := fnv.New64a()
-	var number [8]byte
-	add := func(v uint64) {
-		binary.BigEndian.PutUint64(number[:], v)
-		_, _ = h.Write(number[:]) // never fails
-	}
-	add(e.Version)
-	add(e.From.Seq)
-	add(uint64(e.Secret))
-	add(uint64(len(e.Status))) // each has another length
-	if e.Verified {
-		add(1)
-	}
-	return h.Sum64()
 }

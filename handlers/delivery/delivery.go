@@ -257,7 +257,9 @@ type Report struct {
 	Kind     ReportKind
 	Account  domain.AccountID
 	Endpoint EndpointID
-	At       time.Time
+	// URL is where it was sent to.
+	URL string
+	At  time.Time
 	// Why is the category of the last attempt, Status its status.
 	Why    Category
 	Status int

@@ -80,7 +80,9 @@ func TestWhatNoFilterMeans(t *testing.T) {
 		c := b.courier(&memlanes.Store{})
 		c.register("agent_ollie")
 		c.hook()
-		message := func(kind string, agent domain.AgentID) *delivery.Message { return &delivery.Message{Type: kind, Agent: agent} }
+		message := func(kind string, agent domain.AgentID) *delivery.Message {
+			return &delivery.Message{Type: kind, Agent: agent}
+		}
 		all := c.only()
 		if _, err := c.Webhooks.Change(t.Context(), b.owner, domain.EndpointID(all.ID), domain.EndpointSettings{
 			URL: all.URL, Agents: []domain.AgentID{"agent_ollie"},

@@ -24,7 +24,10 @@ type WebhookSteward struct {
 	Engine    *delivery.Engine
 	Webhooks  *Webhooks
 	Source    delivery.Source
-	Logs      *slog.Logger
+	// Current is as that of the [WebhookRegistry]: before it returns, what was
+	// cancelled or is over would seem to run, and would begin anew.
+	Current func(ctx context.Context, partition uint16) error
+	Logs    *slog.Logger
 	// Every is how often it is looked how far replays are, 2s if 0.
 	Every time.Duration
 }
@@ -35,9 +38,7 @@ func (s *WebhookSteward) Run(ctx context.Context) error {
 		changed := s.Passports.EndpointsChanged()
 		var look <-chan time.Time
 		if s.tend(ctx) {
-			timer := time.NewTimer(cmp.Or(s.Every, 2*time.Second))
-			defer timer.Stop()
-			look = timer.C
+			look = time.After(cmp.Or(s.Every, 2*time.Second))
 		}
 		select {
 		case <-changed:
@@ -51,9 +52,14 @@ func (s *WebhookSteward) Run(ctx context.Context) error {
 // tend looks at all replays once, and reports whether any is still to be looked
 // at.
 func (s *WebhookSteward) tend(ctx context.Context) (more bool) {
+	current := make([]bool, s.Source.Partitions())
+	for i := range current {
+		current[i] = s.Current(ctx, uint16(i)) == nil
+		more = more || !current[i]
+	}
 	for _, id := range s.Passports.Accounts() {
 		account, err := s.Passports.Account(id)
-		if err != nil {
+		if err != nil || !current[domain.PartitionOf(id, len(current))] {
 			continue // that is told elsewhere
 		}
 		for _, e := range account.Endpoints {
@@ -129,9 +135,9 @@ func (s *WebhookSteward) begin(ctx context.Context, account domain.AccountID, e 
 func (s *WebhookSteward) choose(ctx context.Context, replay *delivery.Replay, r domain.Replay) (err error) {
 	switch {
 	case r.DeadLetters:
-		replay.Places, err = s.Engine.DeadPlaces(ctx, replay.Account, replay.Endpoint, r.Since)
+		replay.Places, err = s.Engine.DeadPlaces(ctx, replay.Account, replay.Endpoint, r.Since, r.Until)
 	case len(r.EventIDs) > 0:
-		replay.Places, err = s.find(ctx, r.Through.Partition, r.EventIDs)
+		replay.Places, err = s.find(ctx, replay, r)
 	default:
 		replay.From, err = s.Source.SeqAt(ctx, r.Through.Partition, r.Since)
 		if err == nil && !r.Until.IsZero() {
@@ -158,10 +164,12 @@ const (
 	behind = 10 * time.Second
 )
 
-// find finds events by their ids, which begin with the time. One that the log
-// doesn't hold is left out.
-func (s *WebhookSteward) find(ctx context.Context, partition uint16, ids []domain.EventID) (places []delivery.Place, err error) {
-	for _, id := range ids {
+// find finds the account's events by their ids, which begin with the time. One
+// that the log doesn't hold is left out, and so is one of another account, or a
+// test of another endpoint.
+func (s *WebhookSteward) find(ctx context.Context, replay *delivery.Replay, r domain.Replay) (places []delivery.Place, err error) {
+	partition := r.Through.Partition
+	for _, id := range r.EventIDs {
 		text, _, _ := strings.Cut(strings.TrimPrefix(string(id), domain.EventPrefix), "-")
 		made, err := ulid.ParseStrict(text)
 		if err != nil {
@@ -180,8 +188,11 @@ func (s *WebhookSteward) find(ctx context.Context, partition uint16, ids []domai
 			continue
 		}
 		err = s.Source.Scan(ctx, delivery.Stretch{Partition: partition, From: from, Through: after - 1}, func(step delivery.Step) error {
+			if step.Account != replay.Account {
+				return nil
+			}
 			for _, m := range step.Messages {
-				if m.ID == string(id) {
+				if m.ID == string(id) && (m.To == "" || m.To == replay.Endpoint) {
 					places = append(places, m.Place())
 					return errSeen
 				}

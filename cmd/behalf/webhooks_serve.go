@@ -76,7 +76,7 @@ func (n *node) openWebhooks(ctx context.Context, log *natslog.Log) error {
 		return err
 	}
 	n.courier = &courier{client: client, engine: engine, steward: &handlers.WebhookSteward{
-		Passports: &n.passports, Engine: engine, Webhooks: h, Source: source, Logs: n.logs,
+		Passports: &n.passports, Engine: engine, Webhooks: h, Source: source, Current: n.gate.Current, Logs: n.logs,
 	}}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/singleflight"
+
+	"github.com/behalf-platform/behalf/domain"
 )
 
 // chunks are pieces of the log for lanes that are behind the ring. Those that
@@ -149,11 +151,12 @@ func (c *chunks) keep(k *chunk) {
 	c.kept = append(c.kept, k)
 }
 
-// one reads the message at a place, or returns nil when the log doesn't hold it.
-func (c *chunks) one(ctx context.Context, p Place) (found *Message, err error) {
+// one reads the message of an account at a place, or returns nil when the log
+// doesn't hold it.
+func (c *chunks) one(ctx context.Context, account domain.AccountID, p Place) (found *Message, err error) {
 	err = c.source.Scan(ctx, Stretch{Partition: c.partition, From: p.Seq, Through: p.Seq}, func(s Step) error {
 		for _, m := range s.Messages {
-			if m.Place() == p {
+			if m.Place() == p && s.Account == account {
 				found = m
 			}
 		}

@@ -236,7 +236,7 @@ func (p *partition) forget(life context.Context, stands map[string]Endpoint) {
 		if _, still := stands[key]; still {
 			continue
 		}
-		if p.runners[key] != nil { // it would be written again
+		if p.runs(key) { // it would be written again
 			stands[key] = e
 			continue
 		}
@@ -253,6 +253,16 @@ func (p *partition) forget(life context.Context, stands map[string]Endpoint) {
 		}
 	}
 	p.known = stands
+}
+
+// runs reports whether a lane or one of its replays still runs. The caller holds mu.
+func (p *partition) runs(key string) bool {
+	for running := range p.runners {
+		if running == key || strings.HasPrefix(running, key+".") {
+			return true
+		}
+	}
+	return false
 }
 
 // end ends all lanes in good order and waits for them.

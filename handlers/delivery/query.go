@@ -154,8 +154,9 @@ func (e *Engine) DeadLetters(ctx context.Context, account domain.AccountID, endp
 	})
 }
 
-// DeadPlaces are the places of all dead letters since a time, to be replayed.
-func (e *Engine) DeadPlaces(ctx context.Context, account domain.AccountID, endpoint EndpointID, since time.Time) ([]Place, error) {
+// DeadPlaces are the places of what was given up since a time, and before another
+// one unless that is zero, to be replayed.
+func (e *Engine) DeadPlaces(ctx context.Context, account domain.AccountID, endpoint EndpointID, since, until time.Time) ([]Place, error) {
 	var places []Place
 	for before := uint64(0); len(places) < mostPlaces; {
 		page, err := e.DeadLetters(ctx, account, endpoint, before, 500)
@@ -166,7 +167,9 @@ func (e *Engine) DeadPlaces(ctx context.Context, account domain.AccountID, endpo
 			if a.At.Before(since) {
 				return places, nil
 			}
-			places = append(places, Place{a.Seq, a.Index})
+			if until.IsZero() || a.At.Before(until) {
+				places = append(places, Place{a.Seq, a.Index})
+			}
 			before = a.Cursor
 		}
 		if len(page) == 0 {

@@ -84,7 +84,7 @@ func (r *runner) listed(ctx context.Context, after Place) (stretch, error) {
 		if p.Compare(after) <= 0 {
 			continue
 		}
-		m, err := r.chunks.one(ctx, p)
+		m, err := r.chunks.one(ctx, r.endpoint.Account, p)
 		if err != nil {
 			return stretch{}, err
 		}

@@ -84,7 +84,7 @@ func TestReplays(t *testing.T) {
 			return delivery.Replay{From: seq}
 		}, ids(17, 20)},
 		{"all dead letters", func(t *testing.T, e *delivery.Engine) delivery.Replay {
-			places, err := e.DeadPlaces(t.Context(), account, "whe_a", time.Time{})
+			places, err := e.DeadPlaces(t.Context(), account, "whe_a", time.Time{}, time.Time{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -171,7 +171,7 @@ func (r *runner) send(ctx context.Context, it *item) Result {
 	m := it.msg
 	if m == nil {
 		var err error
-		if m, err = r.chunks.one(ctx, it.place); err != nil {
+		if m, err = r.chunks.one(ctx, r.endpoint.Account, it.place); err != nil {
 			return Result{Category: Unready}
 		}
 		if m == nil {
@@ -222,7 +222,7 @@ func (r *runner) keep(a Attempt, answer []byte, outcome string) {
 
 // report makes a report. The next state waits for it, but not for ever.
 func (r *runner) report(ctx context.Context, rep Report) {
-	rep.Account, rep.Endpoint = r.endpoint.Account, r.endpoint.ID
+	rep.Account, rep.Endpoint, rep.URL = r.endpoint.Account, r.endpoint.ID, r.endpoint.URL
 	if r.replay != nil && rep.Kind != Exhausted {
 		return // what a replay meets is not news of the endpoint
 	}

@@ -1,0 +1,241 @@
+package handlers_test
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/handlers/delivery"
+	"github.com/behalf-platform/behalf/infra/memlanes"
+)
+
+// eventID is the id of the newest event.
+func (c *courier) eventID() domain.EventID {
+	c.t.Helper()
+	id, _ := c.bed.newest()
+	return domain.EventID(id.(string))
+}
+
+// over waits until a replay has ended, and returns it.
+func (c *courier) over(hook domain.EndpointID, id domain.ReplayID) domain.Replay {
+	c.t.Helper()
+	for range 100 {
+		for _, r := range c.replays(hook) {
+			if r.ID == id && r.State != domain.ReplayIsRunning {
+				return r
+			}
+		}
+		time.Sleep(time.Second)
+	}
+	c.t.Fatalf("replay %s didn't end", id)
+	return domain.Replay{}
+}
+
+func TestAReplayOfWhatWasSelected(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		c := b.courier(&memlanes.Store{})
+		c.run(c.engine.Run, c.steward.Run)
+		id := c.hook("agent.registered")
+		var at []time.Time
+		var ids []domain.EventID
+		for _, name := range []string{"agent_a", "agent_b", "agent_c"} {
+			time.Sleep(time.Minute)
+			at = append(at, time.Now())
+			c.register(name)
+			ids = append(ids, c.eventID())
+		}
+		time.Sleep(time.Minute)
+		if got, want := c.arrived(id), "agent.registered:agent_a, agent.registered:agent_b, agent.registered:agent_c"; got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+		for _, replay := range []struct {
+			name string
+			what domain.ReplaySelection
+			want string
+			sent int
+		}{
+			{"all since", domain.ReplaySelection{Since: at[1]}, "agent.registered:agent_b again, agent.registered:agent_c again", 2},
+			{"until is not part of it", domain.ReplaySelection{Since: at[0], Until: at[1]}, "agent.registered:agent_a again", 1},
+			{"by id", domain.ReplaySelection{EventIDs: []domain.EventID{ids[2], ids[0]}}, "agent.registered:agent_a again, agent.registered:agent_c again", 2},
+			{"what is not there", domain.ReplaySelection{EventIDs: []domain.EventID{"evt_01K8M3Z5V1A3C5E7G9J1M3P5R7", ids[0] + "-1"}}, "", 0},
+			{"nothing was given up", domain.ReplaySelection{DeadLetters: true}, "", 0},
+			{"a time in which nothing was", domain.ReplaySelection{Since: at[0].Add(time.Second), Until: at[0].Add(2 * time.Second)}, "", 0},
+		} {
+			r := c.over(id, c.replay(id, replay.what))
+			if got := c.arrived(id); got != replay.want || r.State != domain.ReplayIsFinished || r.Delivered != replay.sent || r.Failed != 0 {
+				t.Errorf("%s: got %q, and %+v, want %q", replay.name, got, r, replay.want)
+			}
+		}
+	})
+}
+
+// TestAReplayIsOfTheAccountAlone names events of another account, and a test that
+// was for another endpoint.
+func TestAReplayIsOfTheAccountAlone(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		c := b.courier(&memlanes.Store{})
+		if _, err := c.OpenAccount(t.Context(), "acct_other", domain.OpenAccount{
+			Name: "Other", Currency: "USD", Owner: "mem_other", Token: domain.HashToken(b.token + "other"),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		foreign := c.eventID()
+		c.run(c.engine.Run, c.steward.Run)
+		neighbour, id := c.hook("agent.registered"), c.hook("agent.registered")
+		test, err := c.Webhooks.Test(t.Context(), b.owner, neighbour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		r := c.over(id, c.replay(id, domain.ReplaySelection{EventIDs: []domain.EventID{foreign, test}}))
+		if got := c.arrived(id); got != "" || r.Delivered != 0 {
+			t.Errorf("got %q, and %+v, want nothing", got, r)
+		}
+		r = c.over(neighbour, c.replay(neighbour, domain.ReplaySelection{EventIDs: []domain.EventID{foreign, test}}))
+		if got := c.arrived(neighbour); got != "webhook.test, webhook.test again" || r.Delivered != 1 {
+			t.Errorf("got %q, and %+v, want its own test twice", got, r)
+		}
+	})
+}
+
+func TestAReplayOfWhatWasGivenUp(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		c := b.courier(&memlanes.Store{})
+		rules := delivery.Usual()
+		rules.Schedule, rules.Strikes, rules.Guard = []time.Duration{time.Second}, 100, 1
+		c.engine.Rules = &rules
+		c.run(c.engine.Run, c.steward.Run)
+		id := c.hook("agent.registered")
+		c.refuses(422)
+		c.register("agent_a")
+		time.Sleep(time.Hour)
+		between := time.Now()
+		c.register("agent_b")
+		time.Sleep(time.Hour)
+		c.answers(nil)
+		c.register("agent_c")
+		time.Sleep(time.Minute)
+		if got := c.arrived(id); got != "agent.registered:agent_c" {
+			t.Fatalf("got %q, want what was not given up", got)
+		}
+		for _, replay := range []struct {
+			what domain.ReplaySelection
+			want string
+		}{
+			{domain.ReplaySelection{DeadLetters: true, Until: between}, "agent.registered:agent_a again"},
+			{domain.ReplaySelection{DeadLetters: true, Since: between}, "agent.registered:agent_b again"},
+			{domain.ReplaySelection{DeadLetters: true}, "agent.registered:agent_a again, agent.registered:agent_b again"},
+		} {
+			c.over(id, c.replay(id, replay.what))
+			if got := c.arrived(id); got != replay.want {
+				t.Errorf("%+v: got %q, want %q", replay.what, got, replay.want)
+			}
+		}
+	})
+}
+
+func TestACancelledReplaySendsNoMore(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		c := b.courier(&memlanes.Store{})
+		c.run(c.engine.Run, c.steward.Run)
+		id := c.hook("agent.registered")
+		began := time.Now()
+		c.register("agent_a", "agent_b", "agent_c", "agent_d")
+		time.Sleep(time.Minute)
+		c.arrived(id)
+		view, err := c.Webhooks.RequestReplay(t.Context(), b.owner, domain.RequestReplay{
+			EndpointID: id, ReplaySelection: domain.ReplaySelection{Since: began}, RatePerSecond: 1,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		if _, err := c.Webhooks.CancelReplay(t.Context(), b.owner, id, view.ReplayID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := c.arrived(id); got != "agent.registered:agent_a again, agent.registered:agent_b again" {
+			t.Errorf("got %q, want what was sent before it was cancelled", got)
+		}
+		if r := c.over(id, view.ReplayID); r.State != domain.ReplayIsCancelled {
+			t.Errorf("got %+v, want it cancelled", r)
+		}
+	})
+}
+
+// TestAStewardThatIsBehindBeginsNothing has one start on a node that has read only
+// the beginning of the log, in which a replay seems to run that is over.
+func TestAStewardThatIsBehindBeginsNothing(t *testing.T) {
+	for name, end := range map[string]func(*courier, domain.EndpointID, domain.ReplayID) error{
+		"cancelled": func(c *courier, id domain.EndpointID, r domain.ReplayID) error {
+			_, err := c.Webhooks.CancelReplay(c.t.Context(), c.bed.owner, id, r)
+			return err
+		},
+		"finished": func(c *courier, id domain.EndpointID, r domain.ReplayID) error {
+			return c.Webhooks.FinishReplay(c.t.Context(), home, domain.EndReplay{EndpointID: id, ReplayID: r})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lie(t, func(t *testing.T, b *bed) {
+				c := b.courier(&memlanes.Store{})
+				id := c.hook("agent.registered")
+				c.register("agent_a")
+				stop := c.run(c.engine.Run)
+				replay := c.replay(id, domain.ReplaySelection{Since: time.Now().Add(-time.Hour)})
+				release := c.log.HoldFollow()
+				time.Sleep(time.Second)
+				other := b.courier(&memlanes.Store{}) // whose writes this one has not read
+				if err := end(other, id, replay); err != nil {
+					t.Fatal(err)
+				}
+				c.run(c.steward.Run)
+				time.Sleep(time.Minute)
+				release()
+				time.Sleep(time.Minute)
+				stop()
+				if got := c.arrived(id); got != "agent.registered:agent_a" {
+					t.Errorf("got %q, want it once", got)
+				}
+			})
+		})
+	}
+}
+
+// TestAReplayThatStopsAnywhereIsBroughtToItsEnd has each write fail once, before
+// it is written and after.
+func TestAReplayThatStopsAnywhereIsBroughtToItsEnd(t *testing.T) {
+	broken := errors.New("broken")
+	for name, set := range map[string]func(*memlanes.Client, func(string, string) error){
+		"not written": func(c *memlanes.Client, fail func(string, string) error) { c.Before = fail },
+		"written":     func(c *memlanes.Client, fail func(string, string) error) { c.After = fail },
+	} {
+		for nth := range int32(4) {
+			t.Run(name, func(t *testing.T) {
+				lie(t, func(t *testing.T, b *bed) {
+					c := b.courier(&memlanes.Store{})
+					id := c.hook("agent.registered")
+					c.register("agent_a")
+					client := &memlanes.Client{Store: c.engine.Store.(*memlanes.Client).Store}
+					var asked atomic.Int32
+					set(client, func(write, key string) error {
+						if (write == "put" || write == "read") && len(key) > 6 && key[:6] == "replay" && asked.Add(1) == nth+1 {
+							return broken
+						}
+						return nil
+					})
+					c.engine.Store = client
+					// Two of them, as of two nodes.
+					c.run(c.engine.Run, c.steward.Run, c.steward.Run)
+					time.Sleep(time.Minute)
+					r := c.over(id, c.replay(id, domain.ReplaySelection{Since: time.Now().Add(-time.Hour)}))
+					time.Sleep(time.Minute)
+					if got := c.arrived(id); got != "agent.registered:agent_a, agent.registered:agent_a again" || r.Delivered != 1 {
+						t.Errorf("got %q, and %+v, want it again once", got, r)
+					}
+				})
+			})
+		}
+	}
+}

@@ -130,6 +130,8 @@ func (p *partition) watch(ctx context.Context, asked chan<- Replay) {
 // tend starts and ends lanes as the endpoints and replays change.
 func (p *partition) tend(life context.Context, done <-chan struct{}, asked <-chan Replay, lost chan error) error {
 	defer p.running.Wait()
+	life, end := context.WithCancel(life) // one lane that is lost ends all, or they would be waited for
+	defer end()
 	sweep := time.NewTicker(p.rules.IdleEvery)
 	defer sweep.Stop()
 	gone := make(chan *runner)

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/behalf-platform/behalf/handlers/delivery"
+	"github.com/behalf-platform/behalf/infra/memlanes"
 )
 
 // replayed is a bed with an endpoint that has taken the first twenty, but for
@@ -248,6 +250,67 @@ func TestAttemptsAreKept(t *testing.T) {
 		}
 		if got := b.desk.kinds(); fmt.Sprint(got) != "[exhausted exhausted]" {
 			t.Errorf("got reports %v", got)
+		}
+	})
+}
+
+// TestAnEndpointIsRemovedDuringAReplay has what is on its way take a while.
+func TestAnEndpointIsRemovedDuringAReplay(t *testing.T) {
+	in(t, func(t *testing.T, b *bed) {
+		b.roll.set(endpoint("whe_a"))
+		b.book.write(account, "agent_a", "decision.allowed")
+		engine := b.engine(t, nil)
+		defer start(t, engine)()
+		rest(time.Minute)
+		b.world.answer("whe_a", func(context.Context, delivery.Message, int) delivery.Result {
+			rest(500 * time.Millisecond)
+			return ok()
+		})
+		mustReplay(t, engine, delivery.Replay{ID: "rpl_a", From: 1})
+		rest(100 * time.Millisecond)
+		b.roll.remove("whe_a")
+		rest(time.Minute)
+		b.roll.set(endpoint("whe_b"))
+		b.book.write(account, "agent_a", "decision.allowed")
+		rest(time.Minute)
+		if got := b.world.arrived("whe_b"); !same(got, ids(1, 2)) {
+			t.Errorf("got %v, want lanes to begin as before", got)
+		}
+		b.roll.remove("whe_b")
+		rest(time.Minute)
+		var left []string
+		for _, prefix := range []string{"lane", "replay", "lease"} {
+			_ = (&memlanes.Client{Store: b.store}).Values(t.Context(), prefix, false, func(key string, value []byte, _ uint64) error {
+				left = append(left, key+" "+string(value))
+				return nil
+			})
+		}
+		if len(left) != 1 || !strings.Contains(left[0], `"epoch":1,`) {
+			t.Errorf("got %q, want the lease alone, held since the start", left)
+		}
+	})
+}
+
+// TestALaneWhoseStateIsTakenAway begins anew, and holds up no other.
+func TestALaneWhoseStateIsTakenAway(t *testing.T) {
+	in(t, func(t *testing.T, b *bed) {
+		b.roll.set(endpoint("whe_a"))
+		b.book.write(account, "agent_a", "decision.allowed")
+		defer start(t, b.engine(t, nil))()
+		rest(time.Minute)
+		if err := (&memlanes.Client{Store: b.store}).Remove(t.Context(), "lane.0.acct_a.whe_a"); err != nil {
+			t.Fatal(err)
+		}
+		b.book.write(account, "agent_a", "decision.allowed")
+		rest(time.Minute)
+		b.roll.set(endpoint("whe_b"))
+		b.book.write(account, "agent_a", "decision.allowed")
+		rest(time.Minute)
+		if got := b.world.arrived("whe_b"); !same(got, ids(1, 3)) {
+			t.Errorf("got %v, want all by one that came later", got)
+		}
+		if got := b.world.arrived("whe_a"); !slices.Contains(got, "evt_3") {
+			t.Errorf("got %v, want it to go on", got)
 		}
 	})
 }

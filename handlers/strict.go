@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -44,7 +45,47 @@ func Decode(body []byte, into any) error {
 	if len(body) > MaxBody {
 		return ErrTooLarge
 	}
-	err := json.Unmarshal(body, into, strict)
+	return refusal(json.Unmarshal(body, into, strict))
+}
+
+// mostDepth bounds how deep what is read openly may nest.
+const mostDepth = 32
+
+// open is how what may grow is read: names that aren't known are passed over.
+var open = json.JoinOptions(json.WithUnmarshalers(json.UnmarshalFromFunc(readTime)))
+
+// DecodeOpen is [Decode] for contracts that tell a receiver to pass over what it
+// doesn't know. All else is as strict, and nothing may nest too deep.
+func DecodeOpen(body []byte, into any) error {
+	if len(body) > MaxBody {
+		return ErrTooLarge
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(body))
+	for {
+		if _, err := dec.ReadToken(); err != nil {
+			break // the end; what is wrong is found below
+		}
+		if dec.StackDepth() > mostDepth {
+			return domain.RejectField(domain.Invalid, "", "the body nests more than %d deep", mostDepth)
+		}
+	}
+	return refusal(json.Unmarshal(body, into, open))
+}
+
+// decodeOpen reads what is known of a value that was read with a body and
+// stands at a field of it.
+func decodeOpen(field string, value jsontext.Value, into any) error {
+	err := refusal(json.Unmarshal(value, into, open))
+	if rule, ok := errors.AsType[*domain.RuleError](err); ok {
+		at := *rule
+		at.Field = field + at.Field
+		return &at
+	}
+	return err
+}
+
+// refusal is an error of the decoder as callers are told of it.
+func refusal(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -65,7 +65,7 @@ func routes() map[string]route {
 func deskRoutes() map[string]route {
 	return map[string]route{
 		"POST /v1/verify":   {serve: verify},
-		"POST /api/verify":  {serve: verify},
+		"POST /api/verify":  {serve: verifyReference},
 		"POST /v1/preview":  {serve: preview},
 		"POST /v1/replays":  {serve: startReplay},
 		"GET /v1/passport":  {serve: passport},

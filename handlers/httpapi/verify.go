@@ -12,6 +12,19 @@ func verify(c *call) error {
 	if err != nil {
 		return err
 	}
+	return c.answerDecision(r)
+}
+
+// verifyReference is verify for clients of the reference API.
+func verifyReference(c *call) error {
+	r, err := c.VerifyReferenceFor(c.r.Context(), c.caller, c.body)
+	if err != nil {
+		return err
+	}
+	return c.answerDecision(r)
+}
+
+func (c *call) answerDecision(r domain.Recorded) error {
 	buffer := bodies.Get().(*[]byte)
 	defer bodies.Put(buffer)
 	body, retryAfter, err := handlers.EncodeAnswer((*buffer)[:0], r, c.Verifier.Now)

@@ -115,7 +115,7 @@ func readAsserted(field string, value *jsontext.Value, into any) error {
 	case value.Kind() != '{':
 		return domain.RejectField(domain.Invalid, field, "must be an object")
 	}
-	return decodeOpen(field, *value, into)
+	return DecodePart(field, *value, into)
 }
 
 // AssertFact sets a fact of an ask that may be given in more than one place. All

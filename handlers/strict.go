@@ -72,9 +72,9 @@ func DecodeOpen(body []byte, into any) error {
 	return refusal(json.Unmarshal(body, into, open))
 }
 
-// decodeOpen reads what is known of a value that was read with a body and
+// DecodePart reads what is known of a value that was read with a body and
 // stands at a field of it.
-func decodeOpen(field string, value jsontext.Value, into any) error {
+func DecodePart(field string, value jsontext.Value, into any) error {
 	err := refusal(json.Unmarshal(value, into, open))
 	if rule, ok := errors.AsType[*domain.RuleError](err); ok {
 		at := *rule

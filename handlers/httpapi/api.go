@@ -53,12 +53,17 @@ type route struct {
 	// reads says that agents read it while they wait for people: it takes nothing
 	// of what they may verify.
 	reads bool
+	// open needs no credential: what it tells is public.
+	open bool
+	// fail shows an error where it isn't shown as everywhere.
+	fail func(*API, http.ResponseWriter, *http.Request, error)
 }
 
 // routes is how each pattern is served.
 func routes() map[string]route {
 	all := deskRoutes()
 	maps.Copy(all, webhookRoutes())
+	maps.Copy(all, authzenRoutes())
 	return all
 }
 
@@ -149,11 +154,18 @@ func (a *API) serve(to route) http.Handler {
 		c := &call{Desk: a.desk, api: a, w: w, r: r}
 		buffer := bodies.Get().(*[]byte)
 		defer bodies.Put(buffer)
-		err := c.admit(buffer, to.reads)
+		var err error
+		if !to.open {
+			err = c.admit(buffer, to.reads)
+		}
 		if err == nil {
 			err = to.serve(c)
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case to.fail != nil:
+			to.fail(a, w, r, err)
+		default:
 			a.fail(w, r, err)
 		}
 	})
@@ -220,6 +232,18 @@ func readAll(b []byte, body io.Reader) ([]byte, error) {
 // fail shows an error. What a rule says is for the caller; what broke is for
 // our logs, and the caller learns only that nothing is allowed.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	f := a.fault(w, r, err)
+	body, err := handlers.EncodeFault(f)
+	if err != nil {
+		a.logs.ErrorContext(r.Context(), "encode error body", slog.Any("error", err))
+		body = []byte(`{"allowed":false}`)
+	}
+	send(w, f.Status, body)
+}
+
+// fault is how an error is shown, with the headers that go with it, and told to
+// the operator if it is ours.
+func (a *API) fault(w http.ResponseWriter, r *http.Request, err error) handlers.Fault {
 	f := handlers.FaultOf(err)
 	if f.Status >= 500 {
 		a.desk.Faults.Tell(r.Context(), "http", err)
@@ -230,12 +254,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if f.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="behalf"`)
 	}
-	body, err := handlers.EncodeFault(f)
-	if err != nil {
-		a.logs.ErrorContext(r.Context(), "encode error body", slog.Any("error", err))
-		body = []byte(`{"allowed":false}`)
-	}
-	send(w, f.Status, body)
+	return f
 }
 
 // noRoute answers in the shape of every other error what the mux would answer
@@ -259,9 +278,11 @@ func (a *API) noRoute(w http.ResponseWriter, r *http.Request) {
 	send(w, f.Status, body)
 }
 
-func send(w http.ResponseWriter, status int, body []byte) {
+func send(w http.ResponseWriter, status int, body []byte) { sendAs(w, jsonType, status, body) }
+
+func sendAs(w http.ResponseWriter, kind []string, status int, body []byte) {
 	h := w.Header()
-	h["Content-Type"] = jsonType
+	h["Content-Type"] = kind
 	h["Cache-Control"] = noStore
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)

@@ -45,8 +45,10 @@ const (
 // request is one exchange with the server.
 type request struct {
 	method string
-	// path is what follows /v1, one element for each segment.
+	// path is what follows /v1, or the server's address if it is outside, one
+	// element for each segment.
 	path    []string
+	outside bool
 	query   url.Values
 	ifMatch string
 	// body is sent as JSON; nil sends none.
@@ -142,7 +144,10 @@ func (c *Client) address(r request) (string, error) {
 		return "", fmt.Errorf("%w: the client has no BaseURL", ErrUnavailable)
 	}
 	var b strings.Builder
-	b.WriteString(strings.TrimRight(c.BaseURL, "/") + "/v1")
+	b.WriteString(strings.TrimRight(c.BaseURL, "/"))
+	if !r.outside {
+		b.WriteString("/v1")
+	}
 	for _, segment := range r.path {
 		// These would not name the thing but what lies above or beside it.
 		if segment == "" || segment == "." || segment == ".." {

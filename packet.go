@@ -78,6 +78,9 @@ type Packet struct {
 	// Reserved says that the allow spent, or used an approval: report what came
 	// of it with [Client.Outcome].
 	Reserved bool `json:"reserved,omitzero"`
+	// Receipt is a signed allow to take to a service, where the server signs them;
+	// see [VerifyReceipt].
+	Receipt string `json:"receipt,omitempty"`
 	// Checks are every rule that was applied. Only [Client.Decision] gives them.
 	Checks []Check `json:"checks,omitempty"`
 }

@@ -68,6 +68,8 @@ type Account struct {
 	// Endpoints are where its events are sent to, by id and so the oldest first;
 	// deleted ones are forgotten. They are not written to either.
 	Endpoints []*Endpoint
+	// Receipts are the keys that its receipts are signed with.
+	Receipts ReceiptKeys
 	// Version is the sequence of the newest event folded.
 	Version uint64
 }
@@ -127,6 +129,8 @@ func (a Account) Evolve(r Recorded) Account {
 		m := a.Members[e.MemberID]
 		m.Removed, m.Token = true, ""
 		return a.with(m)
+	case ReceiptKeyRotated:
+		a.Receipts = a.Receipts.rotated(r, e)
 	case WebhookCreated, WebhookChanged, WebhookVerified, WebhookPaused, WebhookResumed, WebhookDisabled, WebhookEnabled,
 		WebhookSecretRotated, WebhookDeleted, WebhookTested, WebhookReplayRequested, WebhookReplayCancelled,
 		WebhookReplayFinished, WebhookFailing, WebhookRecovered, WebhookSkipped:
@@ -134,7 +138,7 @@ func (a Account) Evolve(r Recorded) Account {
 	case AgentRegistered, AgentDisabled, AgentEnabled, AgentKeyRotated, AgentDriverChanged, AgentLimitsSet, AgentBudgetShared,
 		PermissionGranted, PermissionReplaced, PermissionRevoked, DecisionMade, DecisionSettled,
 		ApprovalVoted, ApprovalApproved, ApprovalDenied, ApprovalCancelled, ApprovalReminded, ApprovalExpired,
-		BudgetSet, BudgetCharged, BudgetReleased:
+		BudgetSet, BudgetCharged, BudgetReleased, DecisionConsumed:
 		// An agent's or the budget's, not the account's.
 	}
 	return a

@@ -72,7 +72,7 @@ func (b SharedBudget) Evolve(r Recorded) SharedBudget {
 		ApprovalVoted, ApprovalApproved, ApprovalDenied, ApprovalCancelled, ApprovalReminded, ApprovalExpired,
 		WebhookCreated, WebhookChanged, WebhookVerified, WebhookPaused, WebhookResumed, WebhookDisabled, WebhookEnabled,
 		WebhookSecretRotated, WebhookDeleted, WebhookTested, WebhookReplayRequested, WebhookReplayCancelled,
-		WebhookReplayFinished, WebhookFailing, WebhookRecovered, WebhookSkipped:
+		WebhookReplayFinished, WebhookFailing, WebhookRecovered, WebhookSkipped, ReceiptKeyRotated, DecisionConsumed:
 		// Not the budget's.
 	}
 	return b

@@ -249,6 +249,8 @@ type Packet struct {
 	Reserved bool `json:"reserved,omitzero"`
 	// Checks are given where a decision is read again, not where it is made.
 	Checks []Check `json:"checks,omitzero"`
+	// Receipt is a signed allow, given where the decision is made.
+	Receipt string `json:"receipt,omitempty"`
 	// These two repeat Decision and RiskLevel for clients of the reference API.
 	ApprovalRequired bool `json:"approvalRequired"`
 	Risk             Risk `json:"risk"`
@@ -314,6 +316,7 @@ func (p *Packet) Append(dst []byte) []byte {
 		dst = append(dst, `,"checks":`...)
 		dst = appendChecks(dst, p.Checks)
 	}
+	dst = appendMember(dst, "receipt", p.Receipt)
 	dst = appendBool(dst, "approvalRequired", p.ApprovalRequired)
 	dst = append(dst, `,"risk":`...)
 	return append(appendText(dst, p.Risk), '}')

@@ -59,6 +59,8 @@ const (
 	KindWebhookFailing         Kind = "webhook.failing.v1"
 	KindWebhookRecovered       Kind = "webhook.recovered.v1"
 	KindWebhookSkipped         Kind = "webhook.skipped.v1"
+	KindReceiptKeyRotated      Kind = "receipt_key.rotated.v1"
+	KindDecisionConsumed       Kind = "decision.consumed.v1"
 )
 
 // Kinds lists every kind, oldest first.
@@ -77,6 +79,7 @@ func Kinds() []Kind {
 		KindWebhookDisabled, KindWebhookEnabled, KindWebhookSecretRotated, KindWebhookDeleted, KindWebhookTested,
 		KindWebhookReplayRequested, KindWebhookReplayCancelled, KindWebhookReplayFinished,
 		KindWebhookFailing, KindWebhookRecovered, KindWebhookSkipped,
+		KindReceiptKeyRotated, KindDecisionConsumed,
 	}
 }
 
@@ -375,10 +378,14 @@ func isBudgets(e Event) bool {
 }
 
 // Moves reports whether the record is one of its stream's events. A decision
-// that changes nothing isn't: it is guarded by the stream and lies beside it.
+// that changes nothing isn't, nor is the consumption of one: they are guarded by
+// the stream and lie beside it.
 func (r Record) Moves() bool {
-	d, ok := r.Event.(DecisionMade)
-	return !ok || d.Moves()
+	if d, ok := r.Event.(DecisionMade); ok {
+		return d.Moves()
+	}
+	_, beside := r.Event.(DecisionConsumed)
+	return !beside
 }
 
 // Recorded is a record in the log.

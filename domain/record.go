@@ -189,6 +189,10 @@ func decodeEvent(kind Kind, data []byte) (Event, error) {
 		return decodeData[WebhookSecretRotated](data)
 	case KindWebhookDeleted:
 		return decodeData[WebhookDeleted](data)
+	case KindReceiptKeyRotated:
+		return decodeData[ReceiptKeyRotated](data)
+	case KindDecisionConsumed:
+		return decodeData[DecisionConsumed](data)
 	case KindWebhookTested:
 		return decodeData[WebhookTested](data)
 	case KindWebhookReplayRequested:

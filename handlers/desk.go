@@ -25,8 +25,10 @@ type Desk struct {
 	Approvals *Approvals
 	Shadows   *Shadows
 	Webhooks  *Webhooks
-	Limits    Limits
-	Faults    Faults
+	// Receipts is nil on a node that signs none.
+	Receipts *Receipts
+	Limits   Limits
+	Faults   Faults
 
 	waits waits
 }

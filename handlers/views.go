@@ -272,16 +272,20 @@ func EncodePacket(dst []byte, r domain.Recorded) ([]byte, error) {
 	return p.Append(dst), nil
 }
 
-// EncodeAnswer is EncodePacket for a decision that was just made. It says too
+// EncodeAnswer is EncodePacket for a decision that was just made, with its receipt
+// where those are signed. It says too
 // when it is worth asking again, in whole seconds, as the header Retry-After has
 // it: that is empty unless a rate denied it that begins again.
-func EncodeAnswer(dst []byte, r domain.Recorded, now func() time.Time) (packet []byte, retryAfter string, err error) {
+func (d *Desk) EncodeAnswer(dst []byte, r domain.Recorded) (packet []byte, retryAfter string, err error) {
 	p, err := domain.PacketOf(r)
 	if err != nil {
 		return nil, "", err
 	}
+	if p.Receipt, err = d.Receipts.Sign(r); err != nil {
+		return nil, "", err
+	}
 	if p.ReasonCode == domain.RateExceeded && !p.WindowEndsAt.IsZero() {
-		retryAfter = Fault{Retry: max(p.WindowEndsAt.Sub(now()), time.Second)}.RetryAfter()
+		retryAfter = Fault{Retry: max(p.WindowEndsAt.Sub(d.Verifier.Now()), time.Second)}.RetryAfter()
 	}
 	return p.Append(dst), retryAfter, nil
 }

@@ -34,6 +34,7 @@ type Audit struct {
 	requests map[domain.RequestID]uint64
 	events   map[domain.EventID]uint64
 	opened   map[domain.ApprovalID]uint64
+	consumed map[domain.RequestID]uint64
 	due      *due // what the next record has to be, if anything
 
 	retentions retentions // of all accounts
@@ -93,6 +94,7 @@ const (
 	promiseUsed      = "what needs a person's yes is allowed by one that was given to it, once and in time"
 	promiseInOrder   = "an approval changes once, in order and in time"
 	promiseReviewed  = "an approval is answered by people who may, and by enough of them"
+	promiseConsumed  = "a decision is consumed once, after it was made"
 	promiseCancelled = "a permission that changes takes the open approvals with it that stand on it"
 )
 
@@ -142,6 +144,17 @@ func (a *Audit) Check(r domain.Recorded, err error) error {
 	return a.agent(&r)
 }
 
+func (a *Audit) consume(r *domain.Recorded, e domain.DecisionConsumed) error {
+	if _, made := a.requests[e.RequestID]; !made {
+		return broken(r, promiseConsumed, "nothing was decided as %s", e.RequestID)
+	}
+	if earlier, twice := a.consumed[e.RequestID]; twice {
+		return broken(r, promiseConsumed, "%s was consumed at sequence %d too", e.RequestID, earlier)
+	}
+	a.consumed[e.RequestID] = r.Position.Seq
+	return nil
+}
+
 func (a *Audit) begin() {
 	if a.agents != nil {
 		return
@@ -151,6 +164,7 @@ func (a *Audit) begin() {
 	a.requests = map[domain.RequestID]uint64{}
 	a.events = map[domain.EventID]uint64{}
 	a.opened = map[domain.ApprovalID]uint64{}
+	a.consumed = map[domain.RequestID]uint64{}
 	a.next = 1
 }
 

@@ -39,7 +39,7 @@ type held struct {
 
 // read takes an event of the agent that is no decision.
 func (a *Audit) read(r *domain.Recorded, l *ledger) error {
-	if err := l.forward(r, true); err != nil {
+	if err := l.forward(r, r.Moves()); err != nil {
 		return err
 	}
 	switch e := r.Event.(type) {
@@ -71,6 +71,8 @@ func (a *Audit) read(r *domain.Recorded, l *ledger) error {
 		return l.cancels(r, e.PermissionID, e.Cancels)
 	case domain.DecisionSettled:
 		return a.settled(r, e, l)
+	case domain.DecisionConsumed:
+		return a.consume(r, e)
 	case domain.ApprovalVoted:
 		return l.voted(r, e, &a.accountOf(r.Account).people)
 	case domain.ApprovalApproved:
@@ -91,7 +93,7 @@ func (a *Audit) read(r *domain.Recorded, l *ledger) error {
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated:
 		// Not the agent's, or read elsewhere.
 	}
 	return nil

@@ -166,7 +166,7 @@ func (p *publisher) add() {
 		p.webhook(WebhookRecovered, e.EndpointID, webhookFailingData{p.webhookOf(e.EndpointID), e.Since, ""})
 	case domain.WebhookSkipped:
 		p.webhook(WebhookSkipped, e.EndpointID, webhookSkippedData{p.webhookOf(e.EndpointID), e.From, e.Through})
-	case domain.BudgetCharged, domain.BudgetReleased, domain.WebhookTested:
+	case domain.BudgetCharged, domain.BudgetReleased, domain.WebhookTested, domain.ReceiptKeyRotated, domain.DecisionConsumed:
 	}
 }
 

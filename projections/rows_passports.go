@@ -119,7 +119,7 @@ func (b *Batch) addPassport(r *domain.Recorded) error {
 			b.agent(r)
 		}
 		return nil
-	case domain.BudgetCharged, domain.BudgetReleased:
+	case domain.BudgetCharged, domain.BudgetReleased, domain.DecisionConsumed:
 		return nil
 	case domain.AccountOpened, domain.AccountSettingsChanged, domain.AgentBudgetShared, domain.AgentDisabled,
 		domain.AgentDriverChanged, domain.AgentEnabled, domain.AgentKeyRotated, domain.AgentLimitsSet,
@@ -130,7 +130,7 @@ func (b *Batch) addPassport(r *domain.Recorded) error {
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated:
 		// All others are taken as below.
 	}
 	if s := r.Stream(); !s.Budget && s.Agent == "" {
@@ -190,7 +190,7 @@ func (b *Batch) passport(r *domain.Recorded) error {
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated, domain.DecisionConsumed:
 		// Not the agent's.
 	}
 	return nil
@@ -304,7 +304,7 @@ func (b *Batch) account(r *domain.Recorded) {
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated, domain.DecisionConsumed:
 		// In the history; the settings themselves are no row.
 	case domain.AgentRegistered, domain.AgentDisabled, domain.AgentEnabled, domain.AgentKeyRotated,
 		domain.AgentDriverChanged, domain.AgentLimitsSet, domain.AgentBudgetShared, domain.PermissionGranted,

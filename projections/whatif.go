@@ -250,6 +250,8 @@ func (w *WhatIf) feed(a *supposedAgent, acct *supposedAccount, r *domain.Recorde
 	case domain.AgentRegistered:
 		a.evolve(r, e)
 		return w.meet(a, acct, r)
+	case domain.DecisionConsumed: // decides nothing
+		return nil
 	case domain.AccountOpened, domain.AccountSettingsChanged, domain.AgentBudgetShared, domain.AgentDisabled,
 		domain.AgentDriverChanged, domain.AgentEnabled, domain.AgentKeyRotated, domain.AgentLimitsSet,
 		domain.ApprovalApproved, domain.ApprovalCancelled, domain.ApprovalDenied, domain.ApprovalExpired,
@@ -259,7 +261,7 @@ func (w *WhatIf) feed(a *supposedAgent, acct *supposedAccount, r *domain.Recorde
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated:
 		// All others are taken as below.
 	}
 	if a.changes == nil {
@@ -291,7 +293,7 @@ func (w *WhatIf) feed(a *supposedAgent, acct *supposedAccount, r *domain.Recorde
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated, domain.DecisionConsumed:
 		a.evolve(r, e)
 	}
 	return nil

@@ -64,6 +64,8 @@ type serveConfig struct {
 	AttemptsMaxAge                     time.Duration
 	PlainHTTPWebhooks                  bool // takes addresses that are not encrypted, for development
 
+	Receipts time.Duration // how long the receipt of an allow is good; 0 signs none
+
 	RateAgent, RateMember, RateAddress, RateFailures int // each per second; 0 is no limit
 
 	LogFormat, LogLevel string
@@ -102,6 +104,7 @@ func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.EventsMaxAge, "events-max-age", 30*24*time.Hour, "how long public events are kept; 0 is no limit")
 	f.Int64Var(&c.EventsMaxBytes, "events-max-bytes", 0, "how many bytes of public events are kept; 0 is no limit")
 	f.StringVar(&c.EventsFormat, "events-format", "structured", "how public events are published on NATS: structured (one JSON document) or binary (attributes in headers)")
+	f.DurationVar(&c.Receipts, "receipts", 0, "sign a receipt of each allow that is good for this long, such as 1m; 0 signs none. Its keys follow from the master key (--webhook-key)")
 	f.IntVar(&c.RateAgent, "rate-agent", 1000, "requests a second one agent key may make, with a burst of twice that; 0 is no limit")
 	f.IntVar(&c.RateMember, "rate-member", 5000, "requests a second one member token may make; 0 is no limit")
 	f.IntVar(&c.RateAddress, "rate-address", 0, "requests a second one address may make; 0 is no limit")
@@ -200,6 +203,7 @@ func (c *serveConfig) validate() error {
 	if c.VerifyTimeout+c.MaxSkew > handlers.ClockSlack {
 		bad("--verify-timeout %s and --max-skew %s are together more than %s, the time within which a decision is looked for in the log; lower one", c.VerifyTimeout, c.MaxSkew, handlers.ClockSlack)
 	}
+	c.checkReceipts(bad)
 	for name, n := range map[string]int{
 		"rate-agent": c.RateAgent, "rate-member": c.RateMember, "rate-address": c.RateAddress, "rate-failures": c.RateFailures,
 	} {

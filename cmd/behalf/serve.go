@@ -223,6 +223,9 @@ func (n *node) open(ctx context.Context) error {
 	if err := n.openWebhooks(ctx, log); err != nil {
 		return err
 	}
+	if err := n.openReceipts(); err != nil {
+		return err
+	}
 	shadows, err := natsshadow.Open(ctx, natsshadow.Config{Conn: n.broker.conn, Replicas: n.cfg.Replicas, Age: n.cfg.ShadowAge, Logger: n.logs})
 	if err != nil {
 		return err

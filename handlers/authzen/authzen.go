@@ -74,6 +74,7 @@ type Context struct {
 	// EvaluationID is RequestID under the name that the profile has.
 	EvaluationID  domain.RequestID `json:"evaluation_id,omitempty"`
 	EvaluatedAt   time.Time        `json:"evaluated_at,omitzero"`
+	Receipt       string           `json:"receipt,omitempty"` // where they are signed
 	AccessRequest *AccessRequest   `json:"access_request,omitempty"`
 	// NextAction is what to do about an approval that did not help: request, retry
 	// or none. RetryAfter is in seconds.

@@ -80,8 +80,13 @@ func (p PDP) decision(r domain.Recorded, s domain.Stream, a asked) (Decision, er
 	if r.Stream() != s || packet.AgentID != s.Agent || packet.Action != a.ask.Action || r.Position.Seq == 0 {
 		return Decision{}, errOther
 	}
+	receipt, err := p.Desk.Receipts.Sign(r)
+	if err != nil {
+		return Decision{}, err
+	}
 	d := Decision{Decision: packet.Allowed, Context: &Context{
-		Reason: packet.Reason, ReasonCode: packet.ReasonCode, RequestID: packet.RequestID, Risk: packet.RiskLevel,
+		Receipt: receipt,
+		Reason:  packet.Reason, ReasonCode: packet.ReasonCode, RequestID: packet.RequestID, Risk: packet.RiskLevel,
 		PassportVersion: packet.PassportVersion, ApprovalID: packet.ApprovalID,
 		EvaluationID: packet.RequestID, EvaluatedAt: packet.DecidedAt,
 	}}

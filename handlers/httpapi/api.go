@@ -64,6 +64,7 @@ func routes() map[string]route {
 	all := deskRoutes()
 	maps.Copy(all, webhookRoutes())
 	maps.Copy(all, authzenRoutes())
+	maps.Copy(all, receiptRoutes())
 	return all
 }
 

@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"github.com/behalf-platform/behalf/domain"
-	"github.com/behalf-platform/behalf/handlers"
 )
 
 func verify(c *call) error {
@@ -27,7 +26,7 @@ func verifyReference(c *call) error {
 func (c *call) answerDecision(r domain.Recorded) error {
 	buffer := bodies.Get().(*[]byte)
 	defer bodies.Put(buffer)
-	body, retryAfter, err := handlers.EncodeAnswer((*buffer)[:0], r, c.Verifier.Now)
+	body, retryAfter, err := c.EncodeAnswer((*buffer)[:0], r)
 	if err != nil {
 		return err
 	}

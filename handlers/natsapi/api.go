@@ -303,7 +303,7 @@ func verify(ctx context.Context, s *Service, c handlers.Caller, body []byte) (*n
 	if err != nil {
 		return nil, err
 	}
-	packet, retryAfter, err := handlers.EncodeAnswer(nil, r, s.Desk.Verifier.Now)
+	packet, retryAfter, err := s.Desk.EncodeAnswer(nil, r)
 	reply := &nats.Msg{Data: packet}
 	if retryAfter != "" {
 		reply.Header = nats.Header{"Retry-After": []string{retryAfter}}

@@ -97,6 +97,24 @@ func nameAfterRestart(ctx context.Context, t *testing.T, b *bench) {
 	mustHold(ctx, t, l, agent, in...)
 }
 
+// consumedOnce has a decision consumed on two nodes, with the passport moving in
+// between, and after a restart. It stands on the passport and doesn't move it.
+func consumedOnce(ctx context.Context, t *testing.T, b *bench) {
+	l := b.open(t)
+	in := []domain.Record{b.event(agent), b.decision(agent), b.consumption(agent), b.event(agent)}
+	v := mustPut(ctx, t, l, in[0]).Position.Seq
+	mustAppend(ctx, t, l, v, in[1], "")
+	first := mustAppend(ctx, t, l, v, in[2], "consumption")
+	mustBeDuplicate(ctx, t, b.join(t, l), v, b.consumption(agent), "consumption", first)
+	second := mustAppend(ctx, t, l, v, in[3], "")
+	mustBeMoved(ctx, t, sure(l), v, b.consumption(agent))
+	mustBeDuplicate(ctx, t, l, second.Position.Seq, b.consumption(agent), "consumption", first)
+	l = b.restart(t, l)
+	mustBeDuplicate(ctx, t, l, second.Position.Seq, b.consumption(agent), "consumption", first)
+	mustHold(ctx, t, l, agent, in...)
+	sameSeqs(t, mustLoad(ctx, t, l, agent, v, 1), second)
+}
+
 func mustBeDuplicate(ctx context.Context, t *testing.T, l Log, last uint64, r domain.Record, name string, first domain.Receipt) {
 	t.Helper()
 	receipt, err := l.Append(ctx, last, r, name)

@@ -114,6 +114,7 @@ var cases = []testCase{
 	{name: "what can't be read is named", run: unreadableIsNamed, injects: true},
 	{name: "a log is the same after a restart", run: sameAfterRestart, unsure: true, restarts: true},
 	{name: "a name is known after a restart", run: nameAfterRestart, restarts: true},
+	{name: "a decision is consumed once, beside its agent's events", run: consumedOnce, restarts: true, joins: true},
 	{name: "records that were appended together are after a restart", run: togetherAfterRestart, restarts: true},
 	{name: "decisions go when their time is over, and nothing else", run: decisionsGo},
 	{name: "what has gone is gone after a restart", run: goneStaysGone, restarts: true},
@@ -190,6 +191,13 @@ func (b *bench) decision(s domain.Stream) domain.Record {
 		Outcome:   domain.OutcomeDenied, ReasonCode: "NO_PERMISSION", Reason: "nothing allows it", Risk: domain.RiskLow,
 		Checks: []domain.Check{{Rule: domain.RuleAction, Detail: "no"}},
 	}
+	return r
+}
+
+// consumption is a new consumption of an agent's decision. It changes nothing.
+func (b *bench) consumption(s domain.Stream) domain.Record {
+	r := b.record(s)
+	r.Event = domain.DecisionConsumed{RequestID: domain.RequestID(r.Cause)}
 	return r
 }
 

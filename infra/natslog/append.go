@@ -78,14 +78,12 @@ func (s subjects) place(r domain.Record, last uint64, name string) (placed, erro
 		return placed{}, err
 	}
 	at.subject = at.guard
-	d, isDecision := r.Event.(domain.DecisionMade)
-	if !isDecision {
-		return at, nil
+	if d, ok := r.Event.(domain.DecisionMade); ok {
+		if at.id = string(d.RequestID); r.Agent == "" {
+			return placed{}, fmt.Errorf("decision %s is of no agent", r.ID)
+		}
 	}
-	if at.id = string(d.RequestID); r.Agent == "" {
-		return placed{}, fmt.Errorf("decision %s is of no agent", r.ID)
-	}
-	if !d.Moves() {
+	if !r.Moves() {
 		at.subject, err = s.decision(of)
 		at.keep = keepText(r.Keep)
 	}

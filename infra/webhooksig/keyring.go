@@ -28,6 +28,7 @@ const (
 	purposeSecret      = "hmac-secret"
 	purposeEd25519     = "ed25519-seed"
 	purposeFingerprint = "fingerprint"
+	purposeReceipt     = "receipt-seed"
 )
 
 // Keyring derives every endpoint's keys from one master key, so that no
@@ -113,6 +114,16 @@ func (k *Keyring) Sign(account, endpoint string, schemes Scheme, versions []int,
 func (k *Keyring) Fingerprint() (string, error) {
 	raw, err := k.derive(purposeFingerprint, "-", "-", 1)
 	return hex.EncodeToString(raw)[:min(16, 2*len(raw))], err
+}
+
+// ReceiptKey derives a version of the key that an account's receipts are signed
+// with. No endpoint's key is ever the same.
+func (k *Keyring) ReceiptKey(account string, version int) (ed25519.PrivateKey, error) {
+	seed, err := k.derive(purposeReceipt, account, "-", version)
+	if err != nil {
+		return nil, err
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
 }
 
 func (k *Keyring) private(account, endpoint string, version int) (ed25519.PrivateKey, error) {

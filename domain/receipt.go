@@ -126,6 +126,13 @@ func (r *Request) costs(amount Decimal) bool {
 	return err == nil && Decimal(money.String()) == r.Amount
 }
 
+// reported reports whether what came of an allow is known: what was given back to
+// a budget must not be spent after all.
+func (a Agent) reported(id RequestID) bool {
+	r, ok := a.Reservation(id)
+	return ok && r.Settled != nil
+}
+
 // Consume decides on a ConsumeDecision. The agent must still be active, and the
 // permission stand: a receipt is no way around a revocation.
 func (a Agent) Consume(cmd ConsumeDecision, r Recorded, lifetime time.Duration, now time.Time) ([]Event, error) {
@@ -139,6 +146,8 @@ func (a Agent) Consume(cmd ConsumeDecision, r Recorded, lifetime time.Duration, 
 		return nil, Reject(Conflict, "request %s was not allowed", d.RequestID)
 	case now.Sub(r.At) >= lifetime || now.Before(r.At.Add(-lifetime)):
 		return nil, Reject(Conflict, "the receipt of %s has expired; the agent has to ask again", d.RequestID)
+	case a.reported(d.RequestID):
+		return nil, Reject(Conflict, "what came of %s was reported already", d.RequestID)
 	case a.Status != AgentActive:
 		return nil, Reject(Conflict, "agent %s is disabled", a.ID)
 	case !found || p.StatusAt(now) != PermissionActive:

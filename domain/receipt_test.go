@@ -71,6 +71,12 @@ func TestConsume(t *testing.T) {
 		{name: "of a future that no clock is off by", after: -2 * time.Minute, code: Conflict},
 		{name: "denied", change: func(_ *Agent, d *DecisionMade, _ *Recorded, _ *ConsumeDecision) { d.Outcome = OutcomeDenied }, code: Conflict},
 		{name: "an outcome nobody knows", change: func(_ *Agent, d *DecisionMade, _ *Recorded, _ *ConsumeDecision) { d.Outcome = "maybe" }, code: Conflict},
+		{name: "what was allowed has failed", change: func(a *Agent, _ *DecisionMade, _ *Recorded, _ *ConsumeDecision) {
+			a.reserved = a.reserved.add(Reservation{RequestID: "req_1", Settled: &DecisionSettled{RequestID: "req_1", Outcome: ActionFailed}})
+		}, code: Conflict},
+		{name: "what was allowed has reserved", change: func(a *Agent, _ *DecisionMade, _ *Recorded, _ *ConsumeDecision) {
+			a.reserved = a.reserved.add(Reservation{RequestID: "req_1"})
+		}},
 		{name: "disabled", change: func(a *Agent, _ *DecisionMade, _ *Recorded, _ *ConsumeDecision) { a.Status = AgentIsDisabled }, code: Conflict},
 		{name: "revoked", change: func(_ *Agent, d *DecisionMade, _ *Recorded, _ *ConsumeDecision) { d.PermissionID = "perm_2" }, code: Conflict},
 		{name: "of another agent", change: func(_ *Agent, _ *DecisionMade, r *Recorded, _ *ConsumeDecision) { r.Agent = "agent_2" }, code: NotFound},

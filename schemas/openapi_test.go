@@ -130,6 +130,11 @@ func TestOpenAPINamesWhatTheCodeTakesAndGives(t *testing.T) {
 		"AttemptPage":      reflect.TypeFor[handlers.AttemptPage](),
 		"DeadLetterPage":   reflect.TypeFor[handlers.DeadLetterPage](),
 
+		"Consumption": reflect.TypeFor[domain.ConsumeDecision](),
+		"Consumed":    reflect.TypeFor[handlers.ConsumptionView](),
+		"ReceiptKey":  reflect.TypeFor[handlers.ReceiptKeyView](),
+		"ReceiptKeys": reflect.TypeFor[handlers.JWKS](),
+
 		"AuthzenDecision":      reflect.TypeFor[authzen.Decision](),
 		"AuthzenDecisions":     reflect.TypeFor[authzen.Decisions](),
 		"AuthzenFound":         reflect.TypeFor[authzen.Found](),

@@ -58,3 +58,24 @@ func (s *server) evaluate() {
 	send(200, key, task, requests+"/"+id, "")
 	send(200, "", "GET /.well-known/authzen-configuration", "/.well-known/authzen-configuration", "")
 }
+
+// consume brings receipts to their success.
+func (s *server) consume(w *world) {
+	s.t.Helper()
+	const consume, rotate, jwks = "POST /v1/decisions/{request}/consume", "POST /v1/receipt-keys/rotate", "GET /.well-known/jwks.json"
+	if got := s.do(200, ask{route: "POST /v1/verify", target: "/v1/verify", token: w.agentKey, body: fullAsk}); got["receipt"] == nil {
+		s.t.Errorf("got %v, want a receipt", got)
+	}
+	target := "/v1/decisions/" + w.ids["request"] + "/consume"
+	s.do(409, ask{route: consume, target: target, token: ownerToken, body: `{"agentId":"agent_other"}`})
+	s.do(200, ask{route: consume, target: target, token: ownerToken, body: `{"agentId":"agent_ollie","action":"repo:push","audience":"github.com","amount":"12.5"}`})
+	s.do(409, ask{route: consume, target: target, token: ownerToken, body: `{}`})
+	for range 3 {
+		s.do(200, ask{route: rotate, target: "/v1/receipt-keys/rotate", token: ownerToken, body: `{"overlap":"1h"}`})
+	}
+	s.do(409, ask{route: rotate, target: "/v1/receipt-keys/rotate", token: ownerToken, body: `{}`})
+	if keys, _ := s.do(200, ask{route: jwks, target: "/.well-known/jwks.json"})["keys"].([]any); len(keys) != 4 {
+		s.t.Errorf("got %v, want four keys", keys)
+	}
+	s.do(404, ask{route: jwks, target: "/.well-known/jwks.json", door: s.unsigned})
+}

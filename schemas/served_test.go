@@ -72,6 +72,7 @@ func (s *server) settle() world {
 	s.ask(&w)
 	w.viewer = member(201, "POST /v1/members", "/v1/members", `{"name":"Vi","role":"VIEWER"}`)["token"].(string)
 	s.evaluate()
+	s.consume(&w)
 	s.approve(&w)
 	s.limit(&w)
 	s.replay(&w)
@@ -462,6 +463,9 @@ func (s *server) provoke(w world, route string, operation map[string]any, status
 			return // an agent's, and seen
 		}
 		a.target = w.unknown().fill(path)
+		if id == "rotateReceiptKey" {
+			a.door = s.unsigned
+		}
 		if slices.Contains(names(operation["tags"]), "authzen") {
 			a.body = strings.Replace(a.body, `"agent"`, `"user"`, 1)
 		}

@@ -1,7 +1,9 @@
 package schemas_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -20,6 +22,7 @@ import (
 	"github.com/behalf-platform/behalf/infra/memlog"
 	"github.com/behalf-platform/behalf/infra/memshadow"
 	"github.com/behalf-platform/behalf/infra/sqlviews"
+	"github.com/behalf-platform/behalf/infra/webhooksig"
 	"github.com/behalf-platform/behalf/projections"
 	"github.com/behalf-platform/behalf/schemas/schematest"
 )
@@ -33,6 +36,8 @@ type server struct {
 	open, limited, closed http.Handler
 	// running is the good door while the server is not about to stop.
 	running http.Handler
+	// unsigned is a good door that signs no receipts.
+	unsigned http.Handler
 	// hooks is what the good doors have, and deliveries what stands in for what
 	// sends.
 	hooks      *handlers.Webhooks
@@ -53,6 +58,10 @@ func mustServe(t *testing.T) *server {
 	lanes := handlers.NewLanes()
 	shadows := &memshadow.Log{}
 	watcher := &handlers.Watcher{Log: log, Now: time.Now, MostLag: time.Minute, Logs: slog.New(slog.DiscardHandler), Every: 10 * time.Millisecond}
+	ring, err := webhooksig.NewKeyring(bytes.Repeat([]byte{7}, webhooksig.MasterSize))
+	if err != nil {
+		t.Fatal(err)
+	}
 	queries := &handlers.Queries{Log: log, Watcher: watcher}
 	mustProject(t, log, queries, watcher)
 	caughtUp := func(context.Context, domain.Position) error { return nil }
@@ -77,6 +86,12 @@ func mustServe(t *testing.T) *server {
 				Current: func(context.Context, uint16) error { return nil },
 			},
 			Limits: limits,
+			Receipts: &handlers.Receipts{
+				Passports: passports, Lifetime: time.Minute,
+				Key: func(account domain.AccountID, version int) (ed25519.PrivateKey, error) {
+					return ring.ReceiptKey(string(account), version)
+				},
+			},
 		}
 		desk.Shadows = &handlers.Shadows{Log: shadows, Decisions: log, Writer: desk.Writer, Now: time.Now, Logs: slog.New(slog.DiscardHandler)}
 		desk.Webhooks = &handlers.Webhooks{
@@ -92,11 +107,13 @@ func mustServe(t *testing.T) *server {
 	s.open, s.hooks = open, desk.Webhooks
 	s.running = httpapi.New(t.Context(), desk, slog.New(slog.DiscardHandler)).Handler()
 	mustShadow(t, desk.Shadows)
+	plain, unsigned := door(handlers.Limits{}, nil)
+	plain.Receipts, s.unsigned = nil, unsigned
 	_, s.limited = door(handlers.Limits{Addresses: still}, nil)
 	_, s.closed = door(handlers.Limits{}, errors.New("it is still reading the log"))
 	for still.Pass("192.0.2.1") == nil { // where httptest's requests come from
 	}
-	_, err := desk.OpenAccount(t.Context(), account, domain.OpenAccount{
+	_, err = desk.OpenAccount(t.Context(), account, domain.OpenAccount{
 		Name: "Behalf", Currency: "USD", Owner: "mem_01K8M3Z5V0J6N8P1S3T5V7X9ZA", Token: domain.HashToken(ownerToken),
 	})
 	if err != nil {

@@ -517,3 +517,90 @@ func TestAuthzenConfiguration(t *testing.T) {
 		}
 	})
 }
+
+// The search application of the interoperability events.
+func TestAuthzenSearchInterop(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		file, err := os.ReadFile("testdata/authzen_search.tsv")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := b.node().web(t)
+		var users, records, asked [][]string
+		for line := range strings.Lines(string(file)) {
+			f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+			switch f[0] {
+			case "user":
+				users = append(users, f)
+			case "record":
+				records = append(records, f)
+			case "subject", "resource":
+				asked = append(asked, f)
+			}
+		}
+		keys := map[string]string{}
+		for _, u := range users {
+			keys[u[1]] = w.register(b.token, u[1])
+			for action, may := range searchPolicies(u, records) {
+				terms, err := json.Marshal(map[string]any{"action": action, "resource": may})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(may) > 0 {
+					w.must(201, "POST", "/v1/agents/"+u[1]+"/permissions", b.token, string(terms))
+				}
+			}
+		}
+		results := 0
+		for _, f := range asked {
+			body := fmt.Sprintf(`{"subject":{"type":"agent"},"action":{"name":%q},"resource":{"type":"record","id":%q}}`, f[1], f[2])
+			token := b.token
+			if f[0] == "resource" {
+				body = fmt.Sprintf(`{"subject":{"type":"agent","id":%q},"action":{"name":%q},"resource":{"type":"record"}}`, f[2], f[1])
+				token = keys[f[2]]
+			}
+			r := w.authzen("POST", "/access/v1/search/"+f[0], token, body)
+			var got []string
+			for _, item := range r.body["results"].([]any) {
+				got = append(got, item.(map[string]any)["id"].(string))
+			}
+			if strings.Join(got, ",") != f[3] {
+				t.Errorf("%v: got %v", f, got)
+			}
+			results += len(got)
+		}
+		if len(asked) != 78 || results != 232 {
+			t.Errorf("got %d searches with %d results, want 78 and 232", len(asked), results)
+		}
+		for _, nobody := range []string{`"type":"agent","id":"zoe"`, `"type":"user","id":"alice"`} {
+			r := w.authzen("POST", "/access/v1/search/resource", b.token, `{"subject":{`+nobody+`},"action":{"name":"view"},"resource":{"type":"record"}}`)
+			if list, ok := r.body["results"].([]any); !ok || len(list) != 0 {
+				t.Errorf("%s: got %d %s, want nothing", nobody, r.status, r.text)
+			}
+		}
+		actions := w.authzen("POST", "/access/v1/search/action", keys["dan"], `{"subject":{"type":"agent","id":"dan"},"resource":{"type":"record","id":"115"}}`)
+		if !strings.Contains(actions.text, `"results":[{"name":"edit"},{"name":"view"}]`) {
+			t.Errorf("got %s, want what a manager may do with a record of the department", actions.text)
+		}
+	})
+}
+
+// searchPolicies are the records that a user of the search application may do
+// each action on.
+func searchPolicies(user []string, records [][]string) map[string][]string {
+	may := map[string][]string{}
+	for _, r := range records {
+		name, department, owner := "record:"+r[1], r[2] == user[3], r[3] == user[1]
+		manager := user[2] == "manager"
+		if owner || department || manager {
+			may["view"] = append(may["view"], name)
+		}
+		if owner || manager && department {
+			may["edit"] = append(may["edit"], name)
+		}
+		if owner {
+			may["delete"] = append(may["delete"], name)
+		}
+	}
+	return may
+}

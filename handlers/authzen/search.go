@@ -87,6 +87,9 @@ func (p PDP) agents(c handlers.Caller) []*domain.Agent {
 func (p PDP) Resources(ctx context.Context, c handlers.Caller, body []byte) (Found, error) {
 	return p.search(ctx, c, body, needs{subjectID: true, action: true}, func(a asked, resource entity) ([]try, error) {
 		s, err := agentOf(c, a.subject)
+		if isNotFound(err) { // whom nobody knows may do nothing
+			return nil, nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -105,6 +108,9 @@ func (p PDP) Resources(ctx context.Context, c handlers.Caller, body []byte) (Fou
 func (p PDP) Actions(ctx context.Context, c handlers.Caller, body []byte) (Found, error) {
 	return p.search(ctx, c, body, needs{subjectID: true, resourceID: true}, func(a asked, _ entity) ([]try, error) {
 		s, err := agentOf(c, a.subject)
+		if isNotFound(err) { // whom nobody knows may do nothing
+			return nil, nil
+		}
 		if err != nil {
 			return nil, err
 		}

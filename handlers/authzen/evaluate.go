@@ -3,6 +3,7 @@ package authzen
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -12,6 +13,10 @@ import (
 
 // mostEvaluations bounds how many one request may hold: each is recorded.
 const mostEvaluations = 100
+
+// mostTime bounds all evaluations of one request together: those that come too
+// late are a no, which can still be answered.
+const mostTime = 20 * time.Second
 
 // Evaluate answers one evaluation: an agent's is a verify, a member's a preview,
 // which never says yes.
@@ -171,6 +176,8 @@ func (p PDP) EvaluateAll(ctx context.Context, c handlers.Caller, body []byte) (a
 	case len(in.Evaluations) == 0:
 		return p.evaluate(ctx, c, in.evaluation)
 	}
+	ctx, cancel := context.WithTimeout(ctx, mostTime)
+	defer cancel()
 	out := Decisions{Evaluations: make([]Decision, 0, len(in.Evaluations))}
 	for i, item := range in.Evaluations {
 		d := p.item(ctx, c, in.evaluation, item, i > 0)

@@ -246,9 +246,17 @@ func (d *Desk) consume(ctx context.Context, by Member, made domain.Recorded, cmd
 			return time.Time{}, err
 		}
 		request := events[0].(domain.DecisionConsumed).RequestID
-		receipt, err := w.Log.Append(ctx, agent.Version, domain.Record{
+		record := domain.Record{
 			ID: id, At: at, Actor: domain.ByMember(by.ID), Account: s.Account, Agent: s.Agent, Cause: string(request), Event: events[0],
-		}, consumptionID(s, request))
+		}
+		if made.Keep != 0 { // what is of a decision that goes, goes too
+			account, err := w.Passports.Account(s.Account)
+			if err != nil {
+				return time.Time{}, Unreadable(err)
+			}
+			record.Keep = account.Retention.Keep()
+		}
+		receipt, err := w.Log.Append(ctx, agent.Version, record, consumptionID(s, request))
 		switch {
 		case errors.Is(err, domain.ErrMoved):
 			continue

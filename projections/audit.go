@@ -124,11 +124,10 @@ func (a *Audit) Check(r domain.Recorded, err error) error {
 	if err := a.comes(&r); err != nil {
 		return err
 	}
-	d, isDecision := r.Event.(domain.DecisionMade)
-	if err := a.kept(&r, !isDecision || d.Moves()); err != nil {
+	if err := a.kept(&r, r.Moves()); err != nil {
 		return err
 	}
-	if isDecision {
+	if d, ok := r.Event.(domain.DecisionMade); ok {
 		return a.decision(&r, &d)
 	}
 	if earlier, twice := a.events[r.ID]; twice {
@@ -145,7 +144,7 @@ func (a *Audit) Check(r domain.Recorded, err error) error {
 }
 
 func (a *Audit) consume(r *domain.Recorded, e domain.DecisionConsumed) error {
-	if _, made := a.requests[e.RequestID]; !made {
+	if _, made := a.requests[e.RequestID]; !made && a.Expired == 0 { // else it may have gone before this
 		return broken(r, promiseConsumed, "nothing was decided as %s", e.RequestID)
 	}
 	if earlier, twice := a.consumed[e.RequestID]; twice {

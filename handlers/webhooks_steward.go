@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -164,38 +166,62 @@ const (
 	behind = 10 * time.Second
 )
 
-// find finds the account's events by their ids, which begin with the time. One
-// that the log doesn't hold is left out, and so is one of another account, or a
-// test of another endpoint.
-func (s *WebhookSteward) find(ctx context.Context, replay *delivery.Replay, r domain.Replay) (places []delivery.Place, err error) {
-	partition := r.Through.Partition
-	for _, id := range r.EventIDs {
+// window is a time in which some events happened.
+type window struct {
+	from, until time.Time
+	ids         map[string]bool // of those that were not found yet
+}
+
+// windows are where to look for events by their ids, which begin with the time.
+// Those that were at about the same time are looked for together.
+func windows(ids []domain.EventID) (all []window) {
+	made := map[domain.EventID]time.Time{}
+	for _, id := range ids {
 		text, _, _ := strings.Cut(strings.TrimPrefix(string(id), domain.EventPrefix), "-")
-		made, err := ulid.ParseStrict(text)
-		if err != nil {
-			continue // it is no id of ours, and so of no event
+		if u, err := ulid.ParseStrict(text); err == nil { // else it is no id of ours, and so of no event
+			made[id] = ulid.Time(u.Time())
 		}
-		at := ulid.Time(made.Time())
-		from, err := s.Source.SeqAt(ctx, partition, at.Add(-before))
+	}
+	ids = slices.SortedFunc(maps.Keys(made), func(a, b domain.EventID) int { return made[a].Compare(made[b]) })
+	for _, id := range ids {
+		from, until := made[id].Add(-before), made[id].Add(behind)
+		if n := len(all); n == 0 || from.After(all[n-1].until) {
+			all = append(all, window{from: from, ids: map[string]bool{}})
+		}
+		last := &all[len(all)-1]
+		last.until, last.ids[string(id)] = until, true
+	}
+	return all
+}
+
+// find finds the account's events by their ids. One that the log doesn't hold is
+// left out, and so is one of another account, or a test of another endpoint.
+func (s *WebhookSteward) find(ctx context.Context, replay *delivery.Replay, r domain.Replay) (places []delivery.Place, err error) {
+	for _, w := range windows(r.EventIDs) {
+		from, err := s.Source.SeqAt(ctx, r.Through.Partition, w.from)
 		if err != nil {
 			return nil, err
 		}
-		after, err := s.Source.SeqAt(ctx, partition, at.Add(behind))
+		after, err := s.Source.SeqAt(ctx, r.Through.Partition, w.until)
 		if err != nil {
 			return nil, err
 		}
 		if from >= after {
 			continue
 		}
-		err = s.Source.Scan(ctx, delivery.Stretch{Partition: partition, From: from, Through: after - 1}, func(step delivery.Step) error {
+		stretch := delivery.Stretch{Partition: r.Through.Partition, From: from, Through: after - 1}
+		err = s.Source.Scan(ctx, stretch, func(step delivery.Step) error {
 			if step.Account != replay.Account {
 				return nil
 			}
 			for _, m := range step.Messages {
-				if m.ID == string(id) && (m.To == "" || m.To == replay.Endpoint) {
+				if w.ids[m.ID] && (m.To == "" || m.To == replay.Endpoint) {
 					places = append(places, m.Place())
-					return errSeen
+					delete(w.ids, m.ID)
 				}
+			}
+			if len(w.ids) == 0 {
+				return errSeen
 			}
 			return nil
 		})
@@ -206,4 +232,5 @@ func (s *WebhookSteward) find(ctx context.Context, replay *delivery.Replay, r do
 	return places, nil
 }
 
+// errSeen ends a search that has found all it was for.
 var errSeen = errors.New("seen")

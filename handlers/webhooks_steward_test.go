@@ -1,12 +1,14 @@
 package handlers_test
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/handlers/delivery"
 	"github.com/behalf-platform/behalf/infra/memlanes"
 )
@@ -238,4 +240,37 @@ func TestAReplayThatStopsAnywhereIsBroughtToItsEnd(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestManyEventsAreLookedForAtOnce counts how much of the log is read to find what
+// happened at about the same time, and is not there.
+func TestManyEventsAreLookedForAtOnce(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		c := b.courier(&memlanes.Store{})
+		read := &countedSource{Source: c.source}
+		c.steward.Source = read
+		c.run(c.engine.Run, c.steward.Run)
+		id := c.hook("agent.registered")
+		var ids []domain.EventID
+		for range 100 {
+			ids = append(ids, domain.EventID(domain.EventPrefix+handlers.NewULID(time.Now())))
+		}
+		c.register("agent_a")
+		ids[99] = c.eventID()
+		r := c.over(id, c.replay(id, domain.ReplaySelection{EventIDs: ids}))
+		if n := read.scans.Load(); r.Delivered != 1 || n != 1 {
+			t.Errorf("got %+v by %d scans, want the one that is there by one", r, n)
+		}
+	})
+}
+
+// countedSource counts how often a log is read.
+type countedSource struct {
+	delivery.Source
+	scans atomic.Int32
+}
+
+func (s *countedSource) Scan(ctx context.Context, stretch delivery.Stretch, yield func(delivery.Step) error) error {
+	s.scans.Add(1)
+	return s.Source.Scan(ctx, stretch, yield)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -115,9 +116,17 @@ func (h *Webhooks) check(ctx context.Context, account domain.AccountID, settings
 		}
 	}
 	if err := h.CheckURL(ctx, settings.URL); err != nil {
-		return domain.RejectField(domain.Invalid, "/url", "%v", err)
+		return domain.RejectField(domain.Invalid, "/url", "%s", plainly(err))
 	}
 	return nil
+}
+
+// plainly is what an error says, without the field that a rule says it of.
+func plainly(err error) string {
+	if rule, ok := errors.AsType[*domain.RuleError](err); ok {
+		return rule.Message
+	}
+	return err.Error()
 }
 
 // Delete forgets an endpoint.
@@ -195,7 +204,7 @@ func (h *Webhooks) Verify(ctx context.Context, by Member, id domain.EndpointID) 
 		return WebhookView{}, err
 	}
 	if err := h.CheckURL(ctx, e.URL); err != nil { // where a name leads may have changed
-		return WebhookView{}, domain.RejectField(domain.Conflict, "/url", "%v", err)
+		return WebhookView{}, domain.RejectField(domain.Conflict, "/url", "%s", plainly(err))
 	}
 	nonce := newSecret("")
 	challenging, cancel := context.WithTimeout(ctx, mostChallenge)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -384,10 +383,10 @@ func TestWebhooksThatAreRefused(t *testing.T) {
 				t.Errorf("%s %s %s: got %d %s, want %d at %q", tt.method, tt.path, tt.body, got.status, got.text, tt.status, tt.field)
 			}
 		}
-		s.guard = errors.New("leads to an address of a private network")
+		s.guard = domain.RejectField(domain.Invalid, "/url", "leads to an address of a private network")
 		for _, op := range []struct{ method, path, body string }{{"POST", "/v1/webhooks", plainHook}, {"PUT", path, plainHook}, {"POST", path + "/verify", ""}} {
-			if got := w.do(op.method, op.path, b.token, op.body); got.field() != "/url" || !strings.Contains(got.text, "private network") {
-				t.Errorf("%s %s: got %s, want the address refused", op.method, op.path, got.text)
+			if got := w.do(op.method, op.path, b.token, op.body); got.field() != "/url" || !strings.Contains(got.text, `"leads to an address of a private network"`) {
+				t.Errorf("%s %s: got %s, want the address refused, and why", op.method, op.path, got.text)
 			}
 		}
 		if after := b.decided(); after != before || len(s.challenger.Nonces()) > 0 {

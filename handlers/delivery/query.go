@@ -111,8 +111,13 @@ type Question struct {
 	Most int
 }
 
-// mostLooked bounds how many attempts are looked at to find those of a message.
-const mostLooked = 10_000
+// mostLooked bounds how many attempts are looked at to find those of a message or
+// a replay: all that are kept, or a page could be empty before the last one. Few
+// pages of them are read, of mostPage.
+const (
+	mostLooked = 3 * 10_000
+	mostPage   = 2_000
+)
 
 // Attempts reads the attempts of an endpoint, the newest first.
 func (e *Engine) Attempts(ctx context.Context, q Question) (found []Logged, err error) {
@@ -120,10 +125,13 @@ func (e *Engine) Attempts(ctx context.Context, q Question) (found []Logged, err 
 	if len(outcomes) == 0 {
 		outcomes = []string{OutcomeOK, OutcomeFailed, OutcomeDead}
 	}
-	before := q.Before
+	before, page := q.Before, max(q.Most, 100)
+	if q.Replay != "" || q.Message != "" {
+		page = mostPage
+	}
 	for looked := 0; len(found) < q.Most && looked < mostLooked; {
 		n := 0
-		err := e.Store.Attempts(ctx, q.Account, string(q.Endpoint), outcomes, before, max(q.Most, 100),
+		err := e.Store.Attempts(ctx, q.Account, string(q.Endpoint), outcomes, before, page,
 			func(seq uint64, outcome string, raw []byte) error {
 				n++
 				before = seq

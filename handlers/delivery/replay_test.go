@@ -314,3 +314,21 @@ func TestALaneWhoseStateIsTakenAway(t *testing.T) {
 		}
 	})
 }
+
+// TestAttemptsOfAMessageAreFoundHoweverManyCameAfter looks for the oldest of all
+// that are kept.
+func TestAttemptsOfAMessageAreFoundHoweverManyCameAfter(t *testing.T) {
+	in(t, func(t *testing.T, b *bed) {
+		client := &memlanes.Client{Store: b.store}
+		for i := range 12_000 {
+			raw := fmt.Appendf(nil, `{"message":"evt_%d","at":"2000-01-01T00:00:00Z","category":"answered"}`, i)
+			if err := client.Attempt(account, "whe_a", delivery.OutcomeOK, fmt.Sprint(i), raw)(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found, err := b.engine(t, client).Attempts(t.Context(), delivery.Question{Account: account, Endpoint: "whe_a", Message: "evt_3", Most: 10})
+		if err != nil || len(found) != 1 {
+			t.Errorf("got %v, %v, want the one", found, err)
+		}
+	})
+}

@@ -62,7 +62,10 @@ func newHookPost(t *testing.T) *hookPost {
 	}
 	p.hookSender = &hookSender{
 		client: client, keys: keys, now: func() time.Time { return p.clock }, logs: slog.New(slog.DiscardHandler),
-		endpoint: func(domain.AccountID, domain.EndpointID) (*domain.Endpoint, bool) { e := p.endpoint; return &e, !p.gone },
+		endpoint: func(domain.AccountID, domain.EndpointID) (*domain.Endpoint, bool) {
+			e := p.endpoint
+			return &e, !p.gone
+		},
 	}
 	return p
 }

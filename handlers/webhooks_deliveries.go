@@ -3,6 +3,8 @@ package handlers
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,6 +25,9 @@ var (
 	_ Challenger = (*EngineDeliveries)(nil)
 )
 
+// mostDeadLetters is how many are counted, and as many as are kept.
+const mostDeadLetters = 10_000
+
 // Status is how sending to an endpoint goes now.
 func (d *EngineDeliveries) Status(ctx context.Context, account domain.AccountID, e *domain.Endpoint) (DeliveryStatus, error) {
 	s, err := d.Engine.Status(ctx, account, delivery.EndpointID(e.ID))
@@ -30,7 +35,7 @@ func (d *EngineDeliveries) Status(ctx context.Context, account domain.AccountID,
 		return DeliveryStatus{}, err
 	}
 	view := DeliveryStatus{
-		State: DeliveryIdle, OldestUndeliveredAt: s.Oldest, Parked: len(s.Parked), DeadLetters: int(s.Totals.Dead),
+		State: DeliveryIdle, OldestUndeliveredAt: s.Oldest, Parked: len(s.Parked),
 		FailingSince: s.Since, LastError: categoryText(s.Why, s.Status),
 	}
 	if !s.Oldest.IsZero() {
@@ -45,6 +50,11 @@ func (d *EngineDeliveries) Status(ctx context.Context, account domain.AccountID,
 	case "stopped":
 		view.State = DeliveryStopped
 	}
+	dead, err := d.Engine.DeadLetters(ctx, account, delivery.EndpointID(e.ID), 0, mostDeadLetters)
+	if err != nil {
+		return DeliveryStatus{}, err
+	}
+	view.DeadLetters = len(dead)
 	newest, err := d.Engine.Attempts(ctx, delivery.Question{Account: account, Endpoint: delivery.EndpointID(e.ID), Most: 1})
 	if err == nil && len(newest) > 0 {
 		view.LastAttemptAt = newest[0].At
@@ -171,21 +181,8 @@ func (d *EngineDeliveries) Progress(ctx context.Context, account domain.AccountI
 		}
 		found[domain.ReplayID(p.ID)] = progress
 	}
-	for id := range found {
-		if !contains(replays, id) {
-			delete(found, id)
-		}
-	}
+	maps.DeleteFunc(found, func(id domain.ReplayID, _ ReplayProgress) bool { return !slices.Contains(replays, id) })
 	return found, nil
-}
-
-func contains(list []domain.ReplayID, id domain.ReplayID) bool {
-	for _, l := range list {
-		if l == id {
-			return true
-		}
-	}
-	return false
 }
 
 // The types of messages that no filter is about.

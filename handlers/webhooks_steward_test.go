@@ -122,20 +122,47 @@ func TestAReplayOfWhatWasGivenUp(t *testing.T) {
 		if got := c.arrived(id); got != "agent.registered:agent_c" {
 			t.Fatalf("got %q, want what was not given up", got)
 		}
+		left := 2
+		if got, page := c.deadLetters(id); got != left || page != left {
+			t.Errorf("got %d dead letters, %d of them listed, want %d", got, page, left)
+		}
 		for _, replay := range []struct {
 			what domain.ReplaySelection
 			want string
 		}{
 			{domain.ReplaySelection{DeadLetters: true, Until: between}, "agent.registered:agent_a again"},
 			{domain.ReplaySelection{DeadLetters: true, Since: between}, "agent.registered:agent_b again"},
-			{domain.ReplaySelection{DeadLetters: true}, "agent.registered:agent_a again, agent.registered:agent_b again"},
+			{domain.ReplaySelection{DeadLetters: true}, ""}, // nothing is left of them
 		} {
 			c.over(id, c.replay(id, replay.what))
+			left--
+			if got, page := c.deadLetters(id); got != max(left, 0) || page != got {
+				t.Errorf("%+v: got %d dead letters, %d of them listed, want %d", replay.what, got, page, max(left, 0))
+			}
 			if got := c.arrived(id); got != replay.want {
 				t.Errorf("%+v: got %q, want %q", replay.what, got, replay.want)
 			}
 		}
 	})
+}
+
+// deadLetters is how many there are, and how many are listed one by one.
+func (c *courier) deadLetters(id domain.EndpointID) (counted, listed int) {
+	c.t.Helper()
+	status, err := c.Webhooks.Status(c.t.Context(), c.bed.owner, id)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for q := (handlers.PageQuery{Limit: 1}); ; {
+		page, err := c.Webhooks.DeadLetters(c.t.Context(), c.bed.owner, id, q)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		listed += len(page.DeadLetters)
+		if q.Cursor = page.NextCursor; q.Cursor == "" {
+			return status.DeadLetters, listed
+		}
+	}
 }
 
 func TestACancelledReplaySendsNoMore(t *testing.T) {

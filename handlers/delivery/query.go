@@ -155,33 +155,48 @@ func (e *Engine) Attempts(ctx context.Context, q Question) (found []Logged, err 
 	return found, nil
 }
 
-// DeadLetters are the messages that are not tried again, the newest first.
-func (e *Engine) DeadLetters(ctx context.Context, account domain.AccountID, endpoint EndpointID, before uint64, most int) ([]Logged, error) {
-	return e.Attempts(ctx, Question{
-		Account: account, Endpoint: endpoint, Outcomes: []string{OutcomeDead}, Before: before, Most: most,
-	})
+// DeadLetters are the messages that were given up and not delivered since, the
+// newest first, each with its last attempt: of those before a cursor (0: all), at
+// most so many. It is known of attempts that are still kept.
+func (e *Engine) DeadLetters(ctx context.Context, account domain.AccountID, endpoint EndpointID, before uint64, most int) (found []Logged, err error) {
+	some, err := e.Attempts(ctx, Question{Account: account, Endpoint: endpoint, Outcomes: []string{OutcomeDead}, Before: before, Most: 1})
+	if err != nil || len(some) == 0 { // which it mostly is, and the rest takes a while
+		return nil, err
+	}
+	ended := map[string]bool{} // messages of which a later attempt says what became of them
+	for at, more := uint64(0), true; more && len(found) < most; {
+		more = false
+		err := e.Store.Attempts(ctx, account, string(endpoint), []string{OutcomeOK, OutcomeDead}, at, mostPage,
+			func(seq uint64, outcome string, raw []byte) error {
+				at, more = seq, true
+				a := Logged{Outcome: outcome, Cursor: seq}
+				if err := json.Unmarshal(raw, &a.Attempt); err != nil {
+					return fmt.Errorf("decode attempt %d: %w", seq, err)
+				}
+				if outcome == OutcomeDead && !ended[a.Message] && (before == 0 || seq < before) && len(found) < most {
+					found = append(found, a)
+				}
+				ended[a.Message] = true
+				return nil
+			})
+		if err != nil {
+			return nil, fmt.Errorf("read the dead letters of %s: %w", endpoint, err)
+		}
+	}
+	return found, nil
 }
 
 // DeadPlaces are the places of what was given up since a time, and before another
 // one unless that is zero, to be replayed.
 func (e *Engine) DeadPlaces(ctx context.Context, account domain.AccountID, endpoint EndpointID, since, until time.Time) ([]Place, error) {
+	dead, err := e.DeadLetters(ctx, account, endpoint, 0, mostPlaces)
+	if err != nil {
+		return nil, err
+	}
 	var places []Place
-	for before := uint64(0); len(places) < mostPlaces; {
-		page, err := e.DeadLetters(ctx, account, endpoint, before, 500)
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range page {
-			if a.At.Before(since) {
-				return places, nil
-			}
-			if until.IsZero() || a.At.Before(until) {
-				places = append(places, Place{a.Seq, a.Index})
-			}
-			before = a.Cursor
-		}
-		if len(page) == 0 {
-			break
+	for _, a := range dead {
+		if !a.At.Before(since) && (until.IsZero() || a.At.Before(until)) {
+			places = append(places, Place{a.Seq, a.Index})
 		}
 	}
 	return places, nil

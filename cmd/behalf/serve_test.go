@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		consume(file)
 		return
 	}
+	if dir := os.Getenv(asNATS); dir != "" {
+		serveNATSUntilKilled(dir)
+		return
+	}
 	os.Exit(m.Run())
 }
 

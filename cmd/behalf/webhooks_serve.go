@@ -65,7 +65,7 @@ func (n *node) openWebhooks(ctx context.Context, log *natslog.Log) error {
 		Registry: &handlers.WebhookRegistry{Passports: &n.passports, Partitions: log.Partitions(), Current: n.gate.Current},
 		Sender:   &hookSender{client: client, keys: keys, endpoint: n.endpoint, now: time.Now, logs: n.logs},
 		Reporter: &handlers.WebhookReporter{Webhooks: n.desk.Webhooks},
-		Store:    store, Node: handlers.NewULID(time.Now()), Logs: n.logs, Now: time.Now,
+		Store:    store, Node: handlers.NewULID(time.Now()), Alone: n.broker.server != nil, Logs: n.logs, Now: time.Now,
 	}
 	engine.Metrics = delivery.NewMetrics(n.registry, engine)
 	known := &handlers.EngineDeliveries{Engine: engine, Now: time.Now}

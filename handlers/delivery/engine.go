@@ -28,7 +28,10 @@ type Engine struct {
 	Reporter Reporter
 	Store    Store
 	// Node names this node, for people.
-	Node    string
+	Node string
+	// Alone says that no other node uses this store, so that a lease is that of a
+	// process that has ended, and need not be waited for.
+	Alone   bool
 	Metrics *Metrics
 	Logs    *slog.Logger
 	Now     func() time.Time

@@ -53,7 +53,7 @@ func (l *lease) acquire(ctx context.Context) error {
 			if ctx.Err() == nil {
 				l.Logs.WarnContext(ctx, "read a lease", slog.String("lease", l.key), slog.Any("error", err))
 			}
-		case found.Holder == "" || found.Holder == l.me || revision == watched && l.Now().Sub(since) >= l.rules.Lapse:
+		case found.Holder == "" || found.Holder == l.me || l.Alone || revision == watched && l.Now().Sub(since) >= l.rules.Lapse:
 			l.epoch, l.beat = found.Epoch+1, 0
 			if l.put(ctx, l.me, revision) == nil {
 				return nil

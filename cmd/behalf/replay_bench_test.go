@@ -52,6 +52,23 @@ func generate(t testing.TB, dir string, agents, decisions int) {
 
 func generateAs(t testing.TB, dir string, agents, decisions int, write func([]byte) []byte) {
 	t.Helper()
+	generateWith(t, dir, func(g *generated) {
+		g.write = write
+		g.open()
+		for i := range agents {
+			g.register(domain.AgentID(fmt.Sprintf("agent_%d", i)), i%10 == 0)
+		}
+		for i := range decisions {
+			g.now = g.now.Add(250 * time.Millisecond)
+			a := g.agents[i%len(g.agents)]
+			g.decide(a, a.asks[i/len(g.agents)%len(a.asks)])
+		}
+	})
+}
+
+// generateWith fills a log in dir with what fill writes.
+func generateWith(t testing.TB, dir string, fill func(*generated)) {
+	t.Helper()
 	server, err := embedded.Start(embedded.Config{Dir: filepath.Join(dir, "nats"), Durability: embedded.OS, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +83,7 @@ func generateAs(t testing.TB, dir string, agents, decisions int, write func([]by
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	g := &generated{t: t, account: "acct_home", write: write, now: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)}
+	g := &generated{t: t, account: "acct_home", now: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)}
 	if _, err := natslog.Open(t.Context(), natslog.Config{Conn: conn, Bulk: conn, Partitions: 1, Replicas: 1, FirstAccount: g.account}); err != nil {
 		t.Fatal(err)
 	}
@@ -78,15 +95,7 @@ func generateAs(t testing.TB, dir string, agents, decisions int, write func([]by
 		t.Fatal(err)
 	}
 	g.seq = info.CachedInfo().State.LastSeq
-	g.add("", "member:mem_owner", domain.AccountOpened{Name: "Home", Currency: "USD", Owner: "mem_owner", Token: "hash"})
-	for i := range agents {
-		g.register(domain.AgentID(fmt.Sprintf("agent_%d", i)), i%10 == 0)
-	}
-	for i := range decisions {
-		g.now = g.now.Add(250 * time.Millisecond)
-		a := g.agents[i%len(g.agents)]
-		g.decide(a, a.asks[i/len(g.agents)%len(a.asks)])
-	}
+	fill(g)
 	select {
 	case <-g.stream.PublishAsyncComplete():
 	case <-time.After(time.Minute):
@@ -99,6 +108,11 @@ func generateAs(t testing.TB, dir string, agents, decisions int, write func([]by
 			t.Fatal(err)
 		}
 	}
+}
+
+// open opens the account, whose owner has the tests' token.
+func (g *generated) open() {
+	g.add("", "member:mem_owner", domain.AccountOpened{Name: "Home", Currency: "USD", Owner: "mem_owner", Token: domain.HashToken(testToken)})
 }
 
 func (g *generated) register(id domain.AgentID, limited bool) {

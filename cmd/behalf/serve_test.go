@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		consume(file)
 		return
 	}
+	if os.Getenv(asReceiver) != "" {
+		receiveUntilKilled()
+		return
+	}
 	if dir := os.Getenv(asNATS); dir != "" {
 		serveNATSUntilKilled(dir)
 		return
@@ -44,7 +48,7 @@ const testToken = "bhf_dev_the-owner-of-the-tests-0123456789"
 
 // server is a running server, in this process or in one of its own.
 type server struct {
-	t    *testing.T
+	t    testing.TB
 	url  string
 	nats string
 	// stop ends it as SIGTERM does, and returns how it ended.
@@ -113,7 +117,7 @@ func startServerWith(t *testing.T, token, dir string, more ...string) *server {
 }
 
 // spawnServer runs a server in a process of its own.
-func spawnServer(t *testing.T, dir string, more ...string) *server {
+func spawnServer(t testing.TB, dir string, more ...string) *server {
 	t.Helper()
 	s := &server{t: t, said: &said{}}
 	cmd := exec.Command(os.Args[0], serverArgs(dir, more...)...)
@@ -209,7 +213,7 @@ func (s *server) agent(id string) string {
 }
 
 // command runs a command as a user would.
-func command(t *testing.T, env map[string]string, args ...string) (code int, out, errs string) {
+func command(t testing.TB, env map[string]string, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var o, e bytes.Buffer
 	code = run(t.Context(), args, strings.NewReader(""), &o, &e, func(name string) string { return env[name] })

@@ -73,6 +73,7 @@ type hookTrial struct {
 	restart func(round int)
 	tickets chan struct{} // to ask once
 	asks    sync.WaitGroup
+	feeding sync.WaitGroup
 
 	mu       sync.Mutex
 	answered map[string]bool // ids of decisions that were answered, guarded by mu
@@ -128,7 +129,7 @@ func TestWebhooksThroughKills(t *testing.T) {
 				broker.kill()
 				broker.start()
 				if round%2 == 0 { // else both are gone at once
-					sleep(t.Context(), 200*time.Millisecond+rand.N(800*time.Millisecond))
+					tr.getOver(20)
 				}
 			}
 			tr.told.Load().kill()
@@ -237,19 +238,11 @@ func (tr *hookTrial) run(kills int) {
 	for _, key := range keys {
 		tr.asks.Go(func() { tr.ask(key) })
 	}
-	var feeding sync.WaitGroup
-	feed := func(n int) { feeding.Go(func() { tr.feed(n) }) }
 	fast := tr.receivers[0]
 	for round := range kills {
-		began := time.Now()
-		feed(hookAsks(kills) / 2)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		if err := waitUntil(ctx, func() bool { return fast.since(began) }); err != nil {
-			t.Fatalf("round %d: nothing is delivered any more: %v\n%s", round, err, tr.told.Load().said)
-		}
-		cancel()
+		tr.getOver(hookAsks(kills) / 2)
 		fast.setCalm(time.Now())
-		feed(hookAsks(kills) / 2)
+		tr.feed(hookAsks(kills) / 2)
 		tr.recover(round, kills)
 		if kills > 10 && round == kills/4 { // so that who hangs is waited for to the end
 			sleep(t.Context(), 20*time.Second)
@@ -258,7 +251,7 @@ func (tr *hookTrial) run(kills int) {
 		fast.setCalm(time.Time{})
 		tr.restart(round)
 	}
-	feeding.Wait()
+	tr.feeding.Wait()
 	close(tr.tickets)
 	tr.asks.Wait()
 	tr.finish(kills)
@@ -301,17 +294,31 @@ func (tr *hookTrial) createAll() {
 	}
 }
 
-// feed hands out asks, about a hundred a second.
+// feed begins to hand out asks, about a hundred a second.
 func (tr *hookTrial) feed(n int) {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for range n {
-		<-tick.C
-		select {
-		case tr.tickets <- struct{}{}:
-		case <-tr.t.Context().Done():
-			return
+	tr.feeding.Go(func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for range n {
+			<-tick.C
+			select {
+			case tr.tickets <- struct{}{}:
+			case <-tr.t.Context().Done():
+				return
+			}
 		}
+	})
+}
+
+// getOver asks some more, and waits until who is well is told of something new.
+func (tr *hookTrial) getOver(asks int) {
+	tr.t.Helper()
+	began := time.Now()
+	tr.feed(asks)
+	ctx, cancel := context.WithTimeout(tr.t.Context(), time.Minute)
+	defer cancel()
+	if err := waitUntil(ctx, func() bool { return tr.receivers[0].since(began) }); err != nil {
+		tr.t.Fatalf("nothing is delivered any more: %v\n%s", err, tr.told.Load().said)
 	}
 }
 

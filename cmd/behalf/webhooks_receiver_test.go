@@ -100,6 +100,7 @@ func (r *hookReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	time.Sleep(r.pause)
+	w.WriteHeader(http.StatusNoContent)
 	r.take(e)
 }
 

@@ -14,6 +14,7 @@ const server = createServer(async (request, response) => {
     const body = await read(request);
     if (body === undefined) return answer(response, 413);
     const event = verifyWebhook(request.headers, body, keys);
+    if (event.type === "webhook.challenge") return answer(response, 200, JSON.stringify(event.data)); // yes, we want them
     if (!handled.has(event.id)) {
       console.log(event.type, JSON.stringify(event.data));
       handled.add(event.id);
@@ -36,8 +37,8 @@ async function read(request) {
   return Buffer.concat(parts);
 }
 
-function answer(response, status) {
-  if (!response.headersSent) response.writeHead(status).end();
+function answer(response, status, text) {
+  if (!response.headersSent) response.writeHead(status).end(text);
 }
 
 server.listen(Number(process.env.PORT ?? 9000), "127.0.0.1", () => {

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -9,14 +10,14 @@ import (
 
 // ring is the newest part of a partition, in memory. The one who reads the log
 // puts messages in and waits for nobody; lanes take what is for their account
-// when they have room. A lane that falls out of it reads the log by itself.
+// when they have room. A lane that falls out of it reads the log by itself. One
+// that has taken all rests, and is not disturbed by what it doesn't want.
 type ring struct {
 	mu sync.Mutex
 	// All below is guarded by mu. Segments follow each other; the last one grows.
 	segments []*segment
 	segment  int // how many messages there are in one
-	// waiting are the lanes that have taken all there is of an account.
-	waiting map[domain.AccountID][]*runner
+	audience map[domain.AccountID]*audience
 }
 
 // segments is how many a ring has.
@@ -56,12 +57,11 @@ func (s *segment) take(account domain.AccountID, after Place, most int) []*Messa
 
 func newRing(after uint64, messages int) *ring {
 	return &ring{
-		segments: []*segment{newSegment(after)}, segment: max(1, messages/segments),
-		waiting: map[domain.AccountID][]*runner{},
+		segments: []*segment{newSegment(after)}, segment: max(1, messages/segments), audience: map[domain.AccountID]*audience{},
 	}
 }
 
-// add adds a record and wakes the lanes that wait for one of its account.
+// add adds a record and wakes the lanes that rest and want something of it.
 func (r *ring) add(step Step) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,21 +75,33 @@ func (r *ring) add(step Step) {
 		}
 	}
 	last.add(step)
-	if len(step.Messages) == 0 {
-		return
+	if a := r.audience[step.Account]; a != nil {
+		for _, m := range step.Messages {
+			a.tell(m)
+		}
 	}
-	for _, lane := range r.waiting[step.Account] {
-		lane.nudge()
-	}
-	delete(r.waiting, step.Account)
 }
 
 // pull is the messages of a lane's account after a place, and through where it
-// was looked. False means that the ring begins later. A lane that is given all
-// there is, is woken by the next one.
+// was looked, which may be beyond what is in front of the first. False means that
+// the ring begins later. A lane that is given all there is rests, and is woken by
+// the next one that it wants.
 func (r *ring) pull(lane *runner, after Place, most int) (found []*Message, read Place, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	newest := through(r.segments[len(r.segments)-1].through)
+	if lane.rests {
+		nothing := newest // is for it, up to there
+		if lane.wokenBy > 0 {
+			nothing, lane.rests = through(lane.wokenBy-1), false
+		}
+		if after.Compare(nothing) < 0 {
+			after = nothing
+		}
+		if lane.rests {
+			return nil, after, true
+		}
+	}
 	if after.Compare(through(r.segments[0].after)) < 0 {
 		return nil, after, false
 	}
@@ -102,26 +114,39 @@ func (r *ring) pull(lane *runner, after Place, most int) (found []*Message, read
 			return found, found[most-1].Place(), true
 		}
 	}
-	account := lane.endpoint.Account
-	if !slices.Contains(r.waiting[account], lane) {
-		r.waiting[account] = append(r.waiting[account], lane)
-	}
-	newest := through(r.segments[len(r.segments)-1].through)
+	r.rest(lane)
 	if newest.Compare(after) < 0 {
 		newest = after
 	}
 	return found, newest, true
 }
 
+// rest has a lane wait for what it wants. The caller holds mu.
+func (r *ring) rest(lane *runner) {
+	lane.rests, lane.wokenBy = true, 0
+	if lane.listens {
+		return
+	}
+	a := r.audience[lane.endpoint.Account]
+	if a == nil {
+		a = &audience{exact: map[string][]*runner{}, open: map[string][]*runner{}}
+		r.audience[lane.endpoint.Account] = a
+	}
+	lane.listens = true
+	a.join(lane)
+}
+
 // forget is a lane that won't pull any more.
 func (r *ring) forget(lane *runner) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	account := lane.endpoint.Account
-	r.waiting[account] = slices.DeleteFunc(r.waiting[account], func(o *runner) bool { return o == lane })
-	if len(r.waiting[account]) == 0 {
-		delete(r.waiting, account)
+	if a := r.audience[lane.endpoint.Account]; a != nil && lane.listens {
+		a.leave(lane)
+		if len(a.all) == 0 {
+			delete(r.audience, lane.endpoint.Account)
+		}
 	}
+	lane.rests, lane.listens = false, false
 }
 
 // bounds are the record after which the ring begins and the newest one in it.
@@ -129,4 +154,64 @@ func (r *ring) bounds() (after, newest uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.segments[0].after, r.segments[len(r.segments)-1].through
+}
+
+// audience is the lanes of an account that have ever rested, by the types they
+// want: with many of them, each record would else have all of them look.
+type audience struct {
+	all []*runner
+	// exact are those who want a type, and open those who want all that begin
+	// with something: a noun and a dot, or nothing.
+	exact, open map[string][]*runner
+}
+
+func (a *audience) join(lane *runner) {
+	a.all = append(a.all, lane)
+	for _, t := range lane.endpoint.Types {
+		where, t := a.by(t)
+		where[t] = append(where[t], lane)
+	}
+}
+
+func (a *audience) leave(lane *runner) {
+	isLane := func(o *runner) bool { return o == lane }
+	a.all = slices.DeleteFunc(a.all, isLane)
+	for _, t := range lane.endpoint.Types {
+		where, t := a.by(t)
+		if where[t] = slices.DeleteFunc(where[t], isLane); len(where[t]) == 0 {
+			delete(where, t)
+		}
+	}
+}
+
+// by is where lanes are found that want a pattern, and under what.
+func (a *audience) by(pattern string) (map[string][]*runner, string) {
+	if prefix, open := strings.CutSuffix(pattern, "*"); open {
+		return a.open, prefix
+	}
+	return a.exact, pattern
+}
+
+// tell wakes those who rest and want a message.
+func (a *audience) tell(m *Message) {
+	if m.To != "" {
+		wake(a.all, m)
+		return
+	}
+	wake(a.exact[m.Type], m)
+	wake(a.open[""], m)
+	for i := range len(m.Type) {
+		if m.Type[i] == '.' {
+			wake(a.open[m.Type[:i+1]], m)
+		}
+	}
+}
+
+func wake(lanes []*runner, m *Message) {
+	for _, lane := range lanes {
+		if lane.rests && lane.wokenBy == 0 && lane.endpoint.Wants(m) {
+			lane.wokenBy = m.Seq
+			lane.nudge()
+		}
+	}
 }

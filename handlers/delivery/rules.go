@@ -72,7 +72,7 @@ func Usual() Rules {
 		Parked: 1000, Strikes: 5, Sample: 50, Guard: 0.2,
 		Warnings:     []time.Duration{time.Hour, 24 * time.Hour, 72 * time.Hour},
 		DisableAfter: 5 * 24 * time.Hour, BlockedAfter: 3,
-		CommitEvery: 100 * time.Millisecond, CommitAfter: 256, Uncommitted: 1024, IdleEvery: time.Minute,
+		CommitEvery: 100 * time.Millisecond, CommitAfter: 256, Uncommitted: 512, IdleEvery: time.Minute,
 		Beat: 2 * time.Second, Lapse: 8 * time.Second,
 		Ring: 4096, ReplayShare: 0.2, ReplayRate: 50,
 		ReplaySchedule: []time.Duration{5 * time.Second, 5 * time.Minute, 30 * time.Minute},

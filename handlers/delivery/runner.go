@@ -17,6 +17,11 @@ type runner struct {
 	key      string  // of its state
 
 	lane *lane
+	// The ring's lock guards these. A lane that rests has taken all there is in
+	// the ring, or all before the record that it was woken by, if that is not 0.
+	// It listens once it has rested.
+	rests, listens bool
+	wokenBy        uint64
 	// more reads what comes after a place, for who is behind the ring.
 	more func(ctx context.Context, after Place) (stretch, error)
 	// ahead was read and not offered yet.
@@ -91,9 +96,13 @@ func (r *runner) run(ctx context.Context) error {
 	defer timer.Stop()
 	quit := r.quit
 	var late <-chan time.Time
-	for {
+	for woken := false; ; {
 		if quit != nil {
 			r.fill(sendCtx)
+		}
+		if woken { // after it has seen how far there is nothing for it
+			woken = false
+			r.expiring(ctx)
 		}
 		wake := time.Time{}
 		if quit != nil && !r.ended() {
@@ -116,7 +125,7 @@ func (r *runner) run(ctx context.Context) error {
 				return err
 			}
 		case <-r.awake:
-			r.expiring(ctx)
+			woken = true
 		case ask := <-r.asks:
 			ask <- r.state()
 		case <-timer.C:

@@ -43,10 +43,12 @@ func (r *runner) fill(ctx context.Context) {
 			found, read, ok := r.ring.pull(r, r.lane.seen, room)
 			if ok {
 				r.offer(r.wanted(found))
-				r.lane.pass(read)
-				if len(found) < room {
-					return
-				}
+			}
+			r.lane.pass(read)
+			switch {
+			case ok && len(found) < room:
+				return
+			case ok:
 				continue
 			}
 		}

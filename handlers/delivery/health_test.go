@@ -401,21 +401,23 @@ func TestANodeThatEndsGivesItsLeaseBack(t *testing.T) {
 // Who is alone need not wait for the lease of a process that was killed.
 func TestANodeThatIsAloneTakesItsLeaseBack(t *testing.T) {
 	for alone, want := range map[bool]int{true: 1, false: 0} {
-		in(t, func(t *testing.T, b *bed) {
-			b.roll.set(endpoint("whe_a"))
-			left := []byte(`{"epoch":3,"node":"killed","holder":"NOBODY-ANY-MORE","beat":7}`)
-			if _, err := (&memlanes.Client{Store: b.store}).Put(t.Context(), "lease.0", left, 0); err != nil {
-				t.Fatal(err)
-			}
-			e := b.engine(t, nil)
-			e.Alone = alone
-			defer start(t, e)()
-			rest(time.Second)
-			b.book.write(account, "agent_a", "decision.allowed")
-			rest(500 * time.Millisecond) // the usual lease lapses after eight seconds
-			if got := b.world.arrived("whe_a"); len(got) != want {
-				t.Errorf("alone is %t: got %v, want %d", alone, got, want)
-			}
+		t.Run(fmt.Sprintf("alone is %t", alone), func(t *testing.T) {
+			in(t, func(t *testing.T, b *bed) {
+				b.roll.set(endpoint("whe_a"))
+				left := []byte(`{"epoch":3,"node":"killed","holder":"NOBODY-ANY-MORE","beat":7}`)
+				if _, err := (&memlanes.Client{Store: b.store}).Put(t.Context(), "lease.0", left, 0); err != nil {
+					t.Fatal(err)
+				}
+				e := b.engine(t, nil)
+				e.Alone = alone
+				defer start(t, e)()
+				rest(time.Second)
+				b.book.write(account, "agent_a", "decision.allowed")
+				rest(500 * time.Millisecond) // the usual lease lapses after eight seconds
+				if got := b.world.arrived("whe_a"); len(got) != want {
+					t.Errorf("got %v, want %d", got, want)
+				}
+			})
 		})
 	}
 }

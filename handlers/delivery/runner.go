@@ -46,6 +46,7 @@ type runner struct {
 	quit     chan struct{} // closed to end in good order
 	done     chan struct{} // closed when it has ended
 	results  chan sent
+	tasks    chan sent // for who sends and has nothing to do
 	readings chan reading
 	savings  chan saving
 	asks     chan chan State
@@ -170,9 +171,36 @@ func (r *runner) start(ctx context.Context) time.Time {
 		if it == nil {
 			return wake
 		}
-		r.sending.Go(func() { r.results <- sent{it, r.send(ctx, it), now} })
+		next := sent{item: it, at: now}
+		select {
+		case r.tasks <- next:
+		default:
+			r.sending.Go(func() { r.carry(ctx, next) })
+		}
 	}
 	return time.Time{}
+}
+
+// stays is how long a goroutine that sends waits for more. What it has already
+// grown is a good part of what sending costs.
+const stays = time.Second
+
+// carry sends one message, and those that it is given soon after.
+func (r *runner) carry(ctx context.Context, s sent) {
+	idle := time.NewTimer(stays)
+	defer idle.Stop()
+	for {
+		s.result = r.send(ctx, s.item)
+		r.results <- s
+		idle.Reset(stays)
+		select {
+		case s = <-r.tasks:
+		case <-idle.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // send sends one message. A message of another life is read first.
@@ -300,7 +328,7 @@ func newRunner(p *partition, e Endpoint, replay *Replay) *runner {
 		partition: p, endpoint: e, replay: replay, key: laneKey(p.number, e, ""),
 		awake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 		readings: make(chan reading, 1), savings: make(chan saving, 1),
-		asks: make(chan chan State), meter: p.Metrics.of(e),
+		asks: make(chan chan State), tasks: make(chan sent), meter: p.Metrics.of(e),
 	}
 	r.results = make(chan sent, mostParallel(e, p.rules))
 	r.more = r.behind

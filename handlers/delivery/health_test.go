@@ -15,6 +15,7 @@ import (
 
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers/delivery"
+	"github.com/behalf-platform/behalf/infra/memlanes"
 )
 
 // TestNeighbours has one endpoint that hangs and one that is dead among twenty.

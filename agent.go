@@ -128,7 +128,7 @@ type Passport struct {
 // Passport reads the passport of the agent whose key the client holds.
 func (c *Client) Passport(ctx context.Context) (Passport, error) {
 	var p Passport
-	err := c.call(ctx, get("passport"), &p)
+	err := c.call(ctx, get("passport").over("passport", nil), &p)
 	return p, err
 }
 

@@ -117,6 +117,13 @@ func (c *Client) Approvals(ctx context.Context, q ApprovalQuery) (ApprovalPage, 
 	set(r.query, "agentId", q.AgentID)
 	set(r.query, "permissionId", q.PermissionID)
 	setPage(r.query, q.Limit, q.Cursor)
+	if q.AgentID == "" && q.PermissionID == "" {
+		r = r.over("approvals.list", struct {
+			State  ApprovalState `json:"state,omitempty"`
+			Limit  int           `json:"limit,omitzero"`
+			Cursor string        `json:"cursor,omitempty"`
+		}{q.State, q.Limit, q.Cursor})
+	}
 	var page ApprovalPage
 	err := c.call(ctx, r, &page)
 	return page, err
@@ -124,7 +131,13 @@ func (c *Client) Approvals(ctx context.Context, q ApprovalQuery) (ApprovalPage, 
 
 // Approval reads one approval.
 func (c *Client) Approval(ctx context.Context, id string) (Approval, error) {
-	return c.approval(ctx, id, get("approvals", id))
+	return c.approval(ctx, id, get("approvals", id).over("approvals.get", approvalAsked{ApprovalID: id}))
+}
+
+// approvalAsked says over NATS which approval is meant.
+type approvalAsked struct {
+	ApprovalID string   `json:"approvalId"`
+	Wait       Duration `json:"wait,omitzero"`
 }
 
 const (
@@ -181,8 +194,9 @@ func (c *Client) longestPoll() time.Duration {
 func (c *Client) pollApproval(ctx context.Context, id string, wait time.Duration) (Approval, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+usualTimeout)
 	defer cancel()
-	r := get("approvals", id)
-	if wait = wait.Truncate(time.Second); wait > 0 {
+	wait = wait.Truncate(time.Second)
+	r := get("approvals", id).over("approvals.get", approvalAsked{id, Duration(wait)})
+	if wait > 0 {
 		r.query = url.Values{"wait": {Duration(wait).String()}}
 	}
 	return c.approval(ctx, id, r)
@@ -202,7 +216,11 @@ func (c *Client) Deny(ctx context.Context, id, comment string) (Approval, error)
 // Cancel takes an approval back, awaited or given, as long as it is not used. An
 // agent takes back its own, without a comment.
 func (c *Client) Cancel(ctx context.Context, id, comment string) (Approval, error) {
-	return c.review(ctx, id, "cancel", comment)
+	r := post(commented{comment}, "approvals", id, "cancel")
+	if comment == "" {
+		r = r.over("approvals.cancel", approvalAsked{ApprovalID: id})
+	}
+	return c.approval(ctx, id, r)
 }
 
 func (c *Client) review(ctx context.Context, id, verb, comment string) (Approval, error) {

@@ -3,14 +3,17 @@
 //
 // It fails closed. [Client.Verify] returns a packet only if the server answered
 // with a whole decision on what was asked; everything else is an error, and an
-// error allows nothing. The package never remembers an answer, never follows a
-// redirect and never asks a second time by itself.
+// error allows nothing. [Client.Guard] runs what an agent wants to do after an
+// allow and never otherwise; [Middleware] and [Transport] are that for net/http.
+// The package never remembers an answer and never follows a redirect; only Guard
+// asks again by itself, with the same idempotency key.
 package behalf
 
 import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +23,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
 )
 
 // Client speaks to one server with one credential. It may be used by many
@@ -32,6 +36,9 @@ type Client struct {
 	// HTTPClient sends the requests; nil stands for a usual one. Redirects are
 	// refused whatever it says: the token would go along.
 	HTTPClient *http.Client
+	// NATS carries the requests instead, if it is set; see [ConnectNATS]. What
+	// the service there doesn't offer ends with [*NotOverNATS].
+	NATS *nats.Conn
 }
 
 const (
@@ -55,6 +62,10 @@ type request struct {
 	body any
 	// want is the one status that is a success.
 	want int
+	// operation is the name over NATS, "" if it has none, and asked what is sent
+	// there as JSON; nil sends nothing.
+	operation string
+	asked     any
 }
 
 func get(path ...string) request {
@@ -65,6 +76,26 @@ func post(body any, path ...string) request {
 	return request{method: http.MethodPost, path: path, body: body, want: http.StatusOK}
 }
 
+// over says how to ask the same over NATS.
+func (r request) over(operation string, asked any) request {
+	r.operation, r.asked = operation, asked
+	return r
+}
+
+// check refuses ids that would not name the thing but what lies above or beside
+// it.
+func (r request) check() error {
+	for _, segment := range r.path {
+		if segment == "" || segment == "." || segment == ".." {
+			return &Error{Code: invalid, Message: strconv.Quote(segment) + " is not an id"}
+		}
+	}
+	return nil
+}
+
+// name is what to call a request in an error.
+func (r request) name() string { return r.method + " /v1/" + strings.Join(r.path, "/") }
+
 // call sends a request and reads the answer into out.
 func (c *Client) call(ctx context.Context, r request, out any) error {
 	if _, ok := ctx.Deadline(); !ok {
@@ -72,22 +103,13 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 		ctx, cancel = context.WithTimeout(ctx, usualTimeout)
 		defer cancel()
 	}
-	resp, err := c.send(ctx, r)
-	if err != nil {
-		return err
+	exchange := c.exchange
+	if c.NATS != nil {
+		exchange = c.exchangeNATS
 	}
-	defer resp.Body.Close()
-	at := r.method + " " + resp.Request.URL.Redacted()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("%s: %w: the answer broke off: %w", at, ErrUnavailable, err)
-	case len(body) > mostAnswer:
-		return fmt.Errorf("%s: %w: the answer is over %d bytes", at, ErrUnavailable, mostAnswer)
-	case resp.StatusCode != r.want:
-		return fmt.Errorf("%s: %w", at, refusal(resp, body))
-	case out == nil:
-		return nil
+	at, body, err := exchange(ctx, r)
+	if err != nil || out == nil {
+		return err
 	}
 	if err := json.Unmarshal(body, out); err != nil {
 		return fmt.Errorf("%s: %w: the answer can't be read: %w", at, ErrUnavailable, err)
@@ -95,9 +117,36 @@ func (c *Client) call(ctx context.Context, r request, out any) error {
 	return nil
 }
 
-// send sends a request. The answer's body is the caller's to close.
+// exchange sends a request over HTTP, and returns the body of a success and from
+// where it is.
+func (c *Client) exchange(ctx context.Context, r request) (at string, body []byte, err error) {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return "", nil, err
+	}
+	defer resp.Body.Close()
+	at = r.method + " " + resp.Request.URL.Redacted()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, mostAnswer+1))
+	switch {
+	case err != nil:
+		return at, nil, fmt.Errorf("%s: %w: the answer broke off: %w", at, ErrUnavailable, err)
+	case len(body) > mostAnswer:
+		return at, nil, fmt.Errorf("%s: %w: the answer is over %d bytes", at, ErrUnavailable, mostAnswer)
+	case resp.StatusCode != r.want:
+		return at, nil, fmt.Errorf("%s: %w", at, refusal(resp, body))
+	}
+	return at, body, nil
+}
+
+// asking marks, in a context, a request to the permission layer itself.
+type asking struct{}
+
+// send sends a request over HTTP. The answer's body is the caller's to close.
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
-	req, err := c.build(ctx, r)
+	if c.NATS != nil {
+		return nil, &NotOverNATS{Operation: r.name()}
+	}
+	req, err := c.build(context.WithValue(ctx, asking{}, true), r)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +172,7 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, address, body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the server's address: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: the server's address: %w", ErrUnavailable, &certain{err})
 	}
 	req.Header.Set("User-Agent", "behalf-go")
 	req.Header.Set("Accept", "application/json")
@@ -141,7 +190,10 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 
 func (c *Client) address(r request) (string, error) {
 	if c.BaseURL == "" {
-		return "", fmt.Errorf("%w: the client has no BaseURL", ErrUnavailable)
+		return "", fmt.Errorf("%w: %w", ErrUnavailable, &certain{errors.New("the client has no BaseURL")})
+	}
+	if err := r.check(); err != nil {
+		return "", err
 	}
 	var b strings.Builder
 	b.WriteString(strings.TrimRight(c.BaseURL, "/"))
@@ -149,10 +201,6 @@ func (c *Client) address(r request) (string, error) {
 		b.WriteString("/v1")
 	}
 	for _, segment := range r.path {
-		// These would not name the thing but what lies above or beside it.
-		if segment == "" || segment == "." || segment == ".." {
-			return "", &Error{Code: invalid, Message: strconv.Quote(segment) + " is not an id"}
-		}
 		b.WriteString("/" + url.PathEscape(segment))
 	}
 	if len(r.query) > 0 {

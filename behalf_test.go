@@ -52,14 +52,14 @@ func TestVerifyTakesWholeDecisions(t *testing.T) {
 		decision   behalf.Outcome
 		allowed    bool
 	}{
-		{"allowed", packet, behalf.Allowed, true},
-		{"denied", packetWith(`"allowed","allowed":true`, `"denied","allowed":false`), behalf.Denied, false},
+		{"allowed", packet, behalf.OutcomeAllowed, true},
+		{"denied", packetWith(`"allowed","allowed":true`, `"denied","allowed":false`), behalf.OutcomeDenied, false},
 		{
 			"requires approval",
 			strings.Replace(packetWith(`"allowed","allowed":true`, `"requires_approval","allowed":false`), `"approvalRequired":false`, `"approvalRequired":true`, 1),
-			behalf.RequiresApproval, false,
+			behalf.OutcomeRequiresApproval, false,
 		},
-		{"a field this version doesn't know", packetWith(`{`, `{"later":{"x":[1]},`), behalf.Allowed, true},
+		{"a field this version doesn't know", packetWith(`{`, `{"later":{"x":[1]},`), behalf.OutcomeAllowed, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -346,7 +346,7 @@ func TestRequestsAreWhatTheServerExpects(t *testing.T) {
 		{"no driver", func(ctx context.Context, c *behalf.Client) error { _, err := c.SetDriver(ctx, "x", ""); return err }, `PUT /v1/agents/x/driver  {"driver":""}`, 200},
 		{"remove a member", func(ctx context.Context, c *behalf.Client) error { return c.RemoveMember(ctx, "mem_1") }, `DELETE /v1/members/mem_1  `, 204},
 		{"decisions", func(ctx context.Context, c *behalf.Client) error {
-			_, err := c.Decisions(ctx, behalf.DecisionQuery{AgentID: "x", Outcome: behalf.Denied, Since: expires, Limit: 5})
+			_, err := c.Decisions(ctx, behalf.DecisionQuery{AgentID: "x", Outcome: behalf.OutcomeDenied, Since: expires, Limit: 5})
 			return err
 		}, `GET /v1/decisions?agentId=x&limit=5&outcome=denied&since=2027-01-01T00%3A00%3A00Z  `, 200},
 	} {

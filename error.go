@@ -51,6 +51,20 @@ func (e *Error) Is(target error) bool {
 
 // refusal reads an answer that is not a success.
 func refusal(resp *http.Response, body []byte) error {
+	e := &Error{Status: resp.StatusCode}
+	e.setRetry(resp.Header.Get("Retry-After"))
+	switch {
+	case e.read(body):
+	case resp.StatusCode/100 == 3:
+		e.Message = "the server redirects to " + strconv.Quote(resp.Header.Get("Location")) + ", which is not followed; use the address it means"
+	default:
+		e.Message = "the answer, " + resp.Status + ", is not one of a Behalf server's"
+	}
+	return e
+}
+
+// read takes what the body of an error says, and reports whether it is one.
+func (e *Error) read(body []byte) bool {
 	var answer struct {
 		Error struct {
 			Code    string `json:"code"`
@@ -58,18 +72,15 @@ func refusal(resp *http.Response, body []byte) error {
 			Field   string `json:"field"`
 		} `json:"error"`
 	}
-	e := &Error{Status: resp.StatusCode}
-	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+	if err := json.Unmarshal(body, &answer); err != nil || answer.Error.Code == "" {
+		return false
+	}
+	e.Code, e.Message, e.Field = answer.Error.Code, answer.Error.Message, answer.Error.Field
+	return true
+}
+
+func (e *Error) setRetry(text string) {
+	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
 		e.RetryAfter = time.Duration(seconds) * time.Second
 	}
-	err := json.Unmarshal(body, &answer)
-	switch {
-	case err == nil && answer.Error.Code != "":
-		e.Code, e.Message, e.Field = answer.Error.Code, answer.Error.Message, answer.Error.Field
-	case resp.StatusCode/100 == 3:
-		e.Message = "the server redirects to " + strconv.Quote(resp.Header.Get("Location")) + ", which is not followed; use the address it means"
-	default:
-		e.Message = "the answer, " + resp.Status + ", is not one of a Behalf server's"
-	}
-	return e
 }

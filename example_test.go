@@ -54,7 +54,7 @@ func ExampleClient_WaitApproval() {
 	client := behalf.Client{BaseURL: server.URL, Token: "bhf_sk_example"}
 	ask := behalf.Ask{Action: "purchase", Vendor: "coachella.com", Amount: "742.00", Currency: "USD"}
 	packet, err := client.Verify(ctx, ask)
-	if err == nil && packet.Decision == behalf.RequiresApproval {
+	if err == nil && packet.Decision == behalf.OutcomeRequiresApproval {
 		var approval behalf.Approval
 		if approval, err = client.WaitApproval(ctx, packet.ApprovalID); err == nil && approval.State == behalf.ApprovalApproved {
 			packet, err = client.Verify(ctx, ask)

@@ -39,7 +39,11 @@ type Settlement struct {
 // never reported stays spent.
 func (c *Client) Outcome(ctx context.Context, requestID string, report Report) (Settlement, error) {
 	var s Settlement
-	if err := c.call(ctx, post(report, "decisions", requestID, "outcome"), &s); err != nil {
+	r := post(report, "decisions", requestID, "outcome").over("outcome", struct {
+		RequestID string `json:"requestId"`
+		Report
+	}{requestID, report})
+	if err := c.call(ctx, r, &s); err != nil {
 		return Settlement{}, err
 	}
 	if s.RequestID != requestID || s.Outcome != report.Outcome {

@@ -39,14 +39,14 @@ type Facts struct {
 	Repository  string `json:"repository,omitempty"`
 }
 
-// Outcome is what a decision says. Only [Allowed] allows.
+// Outcome is what a decision says. Only [OutcomeAllowed] allows.
 type Outcome string
 
 // The outcomes there are. An answer with another one is an error.
 const (
-	Allowed          Outcome = "allowed"
-	Denied           Outcome = "denied"
-	RequiresApproval Outcome = "requires_approval"
+	OutcomeAllowed          Outcome = "allowed"
+	OutcomeDenied           Outcome = "denied"
+	OutcomeRequiresApproval Outcome = "requires_approval"
 )
 
 // Packet is a recorded decision.
@@ -98,14 +98,14 @@ type Check struct {
 // is in no packet, so only an answer to that very ask can be trusted for it.
 func (p *Packet) answers(ask *Ask) error {
 	switch p.Decision {
-	case Allowed, Denied, RequiresApproval:
+	case OutcomeAllowed, OutcomeDenied, OutcomeRequiresApproval:
 	default:
 		return fmt.Errorf("its decision, %q, is unknown", p.Decision)
 	}
 	switch {
-	case p.Allowed != (p.Decision == Allowed):
+	case p.Allowed != (p.Decision == OutcomeAllowed):
 		return fmt.Errorf("it contradicts itself: decision is %q and allowed is %t", p.Decision, p.Allowed)
-	case p.ApprovalRequired && p.Decision != RequiresApproval:
+	case p.ApprovalRequired && p.Decision != OutcomeRequiresApproval:
 		return fmt.Errorf("it contradicts itself: decision is %q and approvalRequired is true", p.Decision)
 	case p.Reserved && !p.Allowed:
 		return fmt.Errorf("it contradicts itself: decision is %q and reserved is true", p.Decision)
@@ -142,15 +142,15 @@ func withoutScale(amount string) string {
 
 // Verify asks whether the agent whose key the client holds may do something
 // now. The decision is recorded before it is answered. Act only when err is nil
-// and the packet's Allowed is true: err is an [*Error] when the server refused
+// and the packet's Allowed is true, or leave that to [Client.Guard]: err is an [*Error] when the server refused
 // the ask as it was, and otherwise Is [ErrUnavailable].
 func (c *Client) Verify(ctx context.Context, ask Ask) (Packet, error) {
 	var p Packet
-	if err := c.call(ctx, post(ask, "verify"), &p); err != nil {
+	if err := c.call(ctx, post(ask, "verify").over("verify", ask), &p); err != nil {
 		return Packet{}, err
 	}
 	if err := p.answers(&ask); err != nil {
-		return Packet{}, fmt.Errorf("%w: the answer is no decision on what was asked: %w", ErrUnavailable, err)
+		return Packet{}, fmt.Errorf("%w: the answer is no decision on what was asked: %w", ErrUnavailable, &certain{err})
 	}
 	return p, nil
 }
@@ -186,6 +186,6 @@ type Preview struct {
 // in the ask.
 func (c *Client) Preview(ctx context.Context, ask Ask) (Preview, error) {
 	var p Preview
-	err := c.call(ctx, post(ask, "preview"), &p)
+	err := c.call(ctx, post(ask, "preview").over("preview", ask), &p)
 	return p, err
 }

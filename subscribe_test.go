@@ -177,7 +177,7 @@ func TestEventsEndWithTheLastOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p, err := e.Packet(); err != nil || p.Decision != behalf.Denied {
+		if p, err := e.Packet(); err != nil || p.Decision != behalf.OutcomeDenied {
 			t.Errorf("got %+v, %v, want the denial", p, err)
 		}
 		n++

@@ -66,7 +66,7 @@ func (d *decisionFilter) read(s *shell) (q behalf.DecisionQuery, err error) {
 
 func outcomeFlag(text string) (behalf.Outcome, error) {
 	switch o := behalf.Outcome(text); o {
-	case "", behalf.Allowed, behalf.Denied, behalf.RequiresApproval:
+	case "", behalf.OutcomeAllowed, behalf.OutcomeDenied, behalf.OutcomeRequiresApproval:
 		return o, nil
 	}
 	return "", usagef("--outcome %q is unknown; use allowed, denied or requires_approval", text)

@@ -102,7 +102,7 @@ func (r *remote) allowed(ctx context.Context, ask behalf.Ask, wait waitFlag) (be
 	switch {
 	case err != nil || packet.Allowed:
 		return packet, err
-	case wait.set && packet.Decision == behalf.RequiresApproval && packet.ApprovalID != "":
+	case wait.set && packet.Decision == behalf.OutcomeRequiresApproval && packet.ApprovalID != "":
 		return r.awaited(ctx, ask, packet, wait.most)
 	}
 	if err := r.show(func(t *table) { showPacket(t, packet) }); err != nil {

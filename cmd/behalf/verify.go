@@ -64,11 +64,11 @@ func (s *shell) verify() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if wait.set && packet.Decision == behalf.RequiresApproval && packet.ApprovalID != "" {
+		if wait.set && packet.Decision == behalf.OutcomeRequiresApproval && packet.ApprovalID != "" {
 			_, err = r.awaited(ctx, ask, packet, wait.most)
 			return err
 		}
-		if wait.set && packet.Decision == behalf.RequiresApproval {
+		if wait.set && packet.Decision == behalf.OutcomeRequiresApproval {
 			r.tell("The decision names no approval that could be waited for.")
 		}
 		if err := r.show(func(t *table) { showPacket(t, packet) }); err != nil {
@@ -117,7 +117,7 @@ func verdict(p behalf.Packet) error {
 	switch {
 	case p.Allowed:
 		return nil
-	case p.Decision == behalf.RequiresApproval:
+	case p.Decision == behalf.OutcomeRequiresApproval:
 		return exitCode(exitNeedsApproval)
 	}
 	return exitCode(exitDenied)

@@ -24,13 +24,13 @@ const unavailable = "UNAVAILABLE"
 // decision on what was asked.
 func decided(p behalf.Packet) verdict {
 	switch {
-	case p.Allowed && p.Decision == behalf.Allowed:
+	case p.Allowed && p.Decision == behalf.OutcomeAllowed:
 		return verdict{allowed: true}
 	case p.ReasonCode == unavailable:
 		return broken(fmt.Errorf("%s (request %s)", p.Reason, p.RequestID))
-	case p.Decision == behalf.RequiresApproval && p.ApprovalID == "":
+	case p.Decision == behalf.OutcomeRequiresApproval && p.ApprovalID == "":
 		return verdict{text: fmt.Sprintf("Needs approval: %s. Request %s, which names no approval that could be given. Ask the person you work for.", sentence(p.Reason), p.RequestID)}
-	case p.Decision == behalf.RequiresApproval:
+	case p.Decision == behalf.OutcomeRequiresApproval:
 		return verdict{text: fmt.Sprintf("Needs approval: a person has to approve this call first: %s. Approval %s, request %s. "+
 			"A reviewer answers with: behalf approvals approve %s. Once it is approved, repeat exactly the same call, its description included; another call needs another approval.",
 			sentence(p.Reason), p.ApprovalID, p.RequestID, p.ApprovalID)}

@@ -136,7 +136,7 @@ func (c client) all(ctx context.Context, asks []behalf.Ask) verdict {
 		if err != nil {
 			return c.failed(ctx, err)
 		}
-		if p.WouldBe == behalf.Allowed {
+		if p.WouldBe == behalf.OutcomeAllowed {
 			continue
 		}
 		if v := c.verify(ctx, ask); !v.allowed {
@@ -160,7 +160,7 @@ func (c client) verify(ctx context.Context, ask behalf.Ask) verdict {
 	if err != nil {
 		return c.failed(ctx, err)
 	}
-	if packet.Decision != behalf.RequiresApproval || packet.ApprovalID == "" || c.o.Wait == 0 {
+	if packet.Decision != behalf.OutcomeRequiresApproval || packet.ApprovalID == "" || c.o.Wait == 0 {
 		return decided(packet)
 	}
 	waiting, cancel := context.WithTimeout(ctx, c.o.Wait)

@@ -16,13 +16,17 @@ type certain struct{ error }
 
 func (c *certain) Unwrap() error { return c.error }
 
-// mostTries bounds how often the same is asked.
-const mostTries = 3
+// mostTries bounds how often the same is asked, and askPause is about how long
+// it takes until the second time; the third takes longer.
+const (
+	mostTries = 3
+	askPause  = 50 * time.Millisecond
+)
 
 // again asks the same until there is an answer, but only after errors that leave
 // it open whether the server did what it was asked.
 func again(ctx context.Context, ask func() error) error {
-	for try, pause := 1, firstPause; ; try++ {
+	for try, pause := 1, askPause; ; try++ {
 		err := ask()
 		if err == nil || try == mostTries || !open(err) {
 			return err

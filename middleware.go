@@ -65,6 +65,9 @@ func refuse(w http.ResponseWriter, err error) {
 	if denied, ok := errors.AsType[*Denied](err); ok {
 		status, body.RequestID = http.StatusForbidden, denied.Packet.RequestID
 		body.Error = fault{denied.Packet.ReasonCode, "this was denied; nothing was done"}
+		if denied.Approval != nil {
+			body.Error.Code, body.ApprovalID = "APPROVAL_DENIED", denied.Approval.ApprovalID
+		}
 	} else if required, ok := errors.AsType[*ApprovalRequired](err); ok {
 		status, body.RequestID, body.ApprovalID = http.StatusForbidden, required.Packet.RequestID, required.Packet.ApprovalID
 		body.Error = fault{required.Packet.ReasonCode, "a person has to approve this first; nothing was done"}

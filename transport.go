@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/idna"
 )
 
 // Transport is an [http.RoundTripper] that verifies each request before it is
@@ -40,7 +42,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return base.RoundTrip(r)
 	}
 	var resp *http.Response
-	sent := false
+	sent, done := false, false
 	g := newGuard(t.Client, t.Options)
 	ask, err := t.ask(r, base)
 	if err != nil {
@@ -50,13 +52,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		err = g.do(r.Context(), ask, func(context.Context, Packet) (end ending, err error) {
 			sent = true
 			resp, err = base.RoundTrip(r)
+			done = err == nil
 			return answered(resp, err), err
 		})
 	}
 	if !sent && r.Body != nil {
 		_ = r.Body.Close() // nobody else does
 	}
-	if resp != nil {
+	if done {
 		return resp, nil // it was done, even if that could not be reported
 	}
 	return nil, err
@@ -140,11 +143,18 @@ func orGet(method string) string {
 	return method
 }
 
-// vendorOf is a host as net/http looks it up, without the usual port.
+// vendorOf is a host without the usual port. Where net/http would look up another
+// name than it sends, there is none.
 func vendorOf(scheme, host string) (string, error) {
 	ascii, err := httpguts.PunycodeHostPort(host)
 	if err != nil {
 		return "", fmt.Errorf("the host %q: %w", host, err)
+	}
+	if ascii != host {
+		looked, err := idna.Lookup.ToASCII((&url.URL{Host: host}).Hostname())
+		if err != nil || looked != (&url.URL{Host: ascii}).Hostname() {
+			return "", fmt.Errorf("the host %q can be read in more than one way; write it as xn--…", host)
+		}
 	}
 	ascii = strings.TrimSuffix(strings.ToLower(ascii), ":")
 	usual := ":80"

@@ -37,12 +37,24 @@ func TestWhateverIsNoAllowBlocks(t *testing.T) {
 		texts []string
 		asked int32
 	}{
-		"denied": {said{status: 200, body: strings.Replace(packetWith(`"allowed","allowed":true`, `"denied","allowed":false`), `"ALLOWED","reason":""`, `"NO_PERMISSION","reason":"no permission"`, 1)},
-			isDenied, []string{"denied: ollie may not purchase: NO_PERMISSION (request req_1): no permission"}, once},
-		"requires approval": {said{status: 200, body: packetWith(`"allowed","allowed":true`, `"requires_approval","approvalId":"apr_1","allowed":false`)},
-			isRequired, []string{"approval required: ollie may purchase once a person approves apr_1 (request req_1)"}, once},
-		"a denial that is none": {said{status: 200, body: strings.Replace(packetWith(`"allowed","allowed":true`, `"denied","allowed":false`), `"ALLOWED"`, `"UNAVAILABLE"`, 1)},
-			isUnavailable, []string{noDecision}, once},
+		"denied": {
+			said{status: 200, body: strings.Replace(packetWith(`"allowed","allowed":true`, `"denied","allowed":false`), `"ALLOWED","reason":""`, `"NO_PERMISSION","reason":"no permission"`, 1)},
+			isDenied,
+			[]string{"denied: ollie may not purchase: NO_PERMISSION (request req_1): no permission"},
+			once,
+		},
+		"requires approval": {
+			said{status: 200, body: packetWith(`"allowed","allowed":true`, `"requires_approval","approvalId":"apr_1","allowed":false`)},
+			isRequired,
+			[]string{"approval required: ollie may purchase once a person approves apr_1 (request req_1)"},
+			once,
+		},
+		"a denial that is none": {
+			said{status: 200, body: strings.Replace(packetWith(`"allowed","allowed":true`, `"denied","allowed":false`), `"ALLOWED"`, `"UNAVAILABLE"`, 1)},
+			isUnavailable,
+			[]string{noDecision},
+			once,
+		},
 
 		"slow":                       {said{silent: true}, isUnavailable, []string{noDecision, "deadline exceeded"}, once},
 		"500":                        {said{status: 500, body: "oops"}, isUnavailable, []string{noDecision, "500", "not one of a Behalf server's"}, anew},

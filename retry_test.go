@@ -83,6 +83,40 @@ func TestAnAnswerThatIsLostIsAskedForAgainAndSpendsOnce(t *testing.T) {
 	}
 }
 
+// late cancels when an answer has come.
+type late struct {
+	base   http.RoundTripper
+	cancel context.CancelFunc
+}
+
+func (l late) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.base.RoundTrip(r)
+	if err != nil || !strings.HasSuffix(r.URL.Path, "/verify") {
+		return resp, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	resp.Body = io.NopCloser(strings.NewReader(string(body)))
+	l.cancel()
+	return resp, err
+}
+
+func TestAnAllowThatComesTooLateIsNotRunAndGivenBack(t *testing.T) {
+	t.Parallel()
+	s := mustStand(t, "HTTP")
+	permission := s.grant(behalf.Terms{Action: "purchase", Limits: behalf.Limits{Budgets: []behalf.Budget{{Amount: "100.00", Currency: "USD", Per: "total"}}}})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.agent.HTTPClient = &http.Client{Transport: late{s.agent.HTTPClient.Transport, cancel}}
+	err := s.agent.Guard(ctx, buy("40"), neverRun(t))
+	if !isUnavailable(err) || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "allowed too late") {
+		t.Errorf("got %v, want that it came too late", err)
+	}
+	if left, n := s.left(permission), s.unreported(); left != "100.00" || n != 0 {
+		t.Errorf("got %s left and %d unreported, want it given back", left, n)
+	}
+}
+
 func TestAReportThatIsLostIsRepeated(t *testing.T) {
 	t.Parallel()
 	for answers, want := range map[int32]bool{2: true, 3: false} {

@@ -52,7 +52,7 @@ func (s *shell) root() *cobra.Command {
 		{"Send what happens elsewhere:", []*cobra.Command{s.webhooks()}},
 		{"Keep it in files:", []*cobra.Command{s.apply(), s.export(), s.test(), s.lint(), s.presets()}},
 		{"Ask what an agent may do:", []*cobra.Command{s.verify(), s.preview(), s.passport(), s.decisions(), s.events(), s.shadow(), s.usage(), s.outcome(), s.reservations()}},
-		{"Stand before what an agent does:", []*cobra.Command{s.hook(), s.runCommand()}},
+		{"Stand before what an agent does:", []*cobra.Command{s.hook(), s.mcp(), s.mcpProxy(), s.runCommand()}},
 		{"This program:", []*cobra.Command{s.config(), s.versionCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: section.title, Title: section.title})

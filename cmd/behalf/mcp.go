@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -77,10 +76,8 @@ func (s *shell) mcpHTTP(ctx context.Context, tools *mcpserver.Tools, address str
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", address, err)
 	}
-	ip, err := netip.ParseAddr(host)
-	own := host == "localhost" || err == nil && ip.IsLoopback()
 	mux := http.NewServeMux()
-	mux.Handle("/mcp", tools.HTTP(found.URL, own))
+	mux.Handle("/mcp", tools.HTTP(found.URL, loopback(host)))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute}
 	stopped := make(chan struct{})
 	defer context.AfterFunc(ctx, func() {

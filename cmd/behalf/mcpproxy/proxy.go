@@ -58,8 +58,8 @@ type session struct {
 
 	mu sync.Mutex
 	// over, waiting and lists are guarded by mu.
-	over    bool // whether no more decisions are begun
-	waiting map[string]*waiting  // by the id of the request
+	over    bool                // whether no more decisions are begun
+	waiting map[string]*waiting // by the id of the request
 	lists   map[string]struct{} // ids of requests for lists of tools
 }
 

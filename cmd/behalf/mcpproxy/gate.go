@@ -73,7 +73,7 @@ func (g *Gate) one(ctx context.Context, people <-chan struct{}, ask behalf.Ask) 
 	if err != nil {
 		return g.broken(err)
 	}
-	if packet.Decision != behalf.RequiresApproval || packet.ApprovalID == "" || g.Wait <= 0 {
+	if packet.Decision != behalf.OutcomeRequiresApproval || packet.ApprovalID == "" || g.Wait <= 0 {
 		return decided(packet)
 	}
 	a, err := g.await(ctx, people, packet.ApprovalID)
@@ -137,9 +137,9 @@ func (g *Gate) would(ctx context.Context, resource string) (bool, error) {
 		return false, fmt.Errorf("%w: %s", behalf.ErrUnavailable, p.Reason)
 	}
 	switch p.WouldBe {
-	case behalf.Allowed, behalf.RequiresApproval:
+	case behalf.OutcomeAllowed, behalf.OutcomeRequiresApproval:
 		return true, nil
-	case behalf.Denied:
+	case behalf.OutcomeDenied:
 		return false, nil
 	}
 	return false, fmt.Errorf("%w: the answer, %q, is unknown", behalf.ErrUnavailable, p.WouldBe)
@@ -151,15 +151,15 @@ func decided(p behalf.Packet) *fault {
 	data := decision{string(p.Decision), p.ReasonCode, p.RequestID, p.ApprovalID, p.RiskLevel}
 	reason := sentence(p.Reason)
 	switch {
-	case p.Allowed && p.Decision == behalf.Allowed:
+	case p.Allowed && p.Decision == behalf.OutcomeAllowed:
 		return nil
 	case p.ReasonCode == unavailable:
 		f := (*Gate)(nil).broken(fmt.Errorf("%s (request %s)", reason, p.RequestID))
 		f.Data = decision{unavailableDecision, unavailable, p.RequestID, "", ""}
 		return f
-	case p.Decision == behalf.RequiresApproval && p.ApprovalID == "":
+	case p.Decision == behalf.OutcomeRequiresApproval && p.ApprovalID == "":
 		return &fault{CodeDenied, plain(fmt.Sprintf("Needs approval: %s. Request %s, which names no approval that could be given. Ask the person you work for.", reason, p.RequestID)), data}
-	case p.Decision == behalf.RequiresApproval:
+	case p.Decision == behalf.OutcomeRequiresApproval:
 		return &fault{CodeDenied, plain(fmt.Sprintf("Needs approval: a person has to approve this request first: %s. Approval %s, request %s. "+
 			"A reviewer answers with: behalf approvals approve %s. Once it is approved, repeat exactly the same request; another one needs another approval.",
 			reason, p.ApprovalID, p.RequestID, p.ApprovalID)), data}
@@ -175,7 +175,7 @@ func refused(p behalf.Packet, a behalf.Approval) *fault {
 		text += ": " + sentence(a.Comment)
 	}
 	text += ". Request " + p.RequestID + ". Don't try to reach the same by another way; ask the person you work for."
-	return &fault{CodeDenied, plain(text), decision{string(behalf.Denied), "APPROVAL_" + strings.ToUpper(string(a.State)), p.RequestID, a.ApprovalID, p.RiskLevel}}
+	return &fault{CodeDenied, plain(text), decision{string(behalf.OutcomeDenied), "APPROVAL_" + strings.ToUpper(string(a.State)), p.RequestID, a.ApprovalID, p.RiskLevel}}
 }
 
 // unavailableDecision is said in place of a decision that there is none of.

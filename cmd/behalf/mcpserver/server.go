@@ -57,7 +57,8 @@ func (t *Tools) Server() *mcp.Server {
 		{
 			"get_passport", "Read this agent's passport",
 			"Read what this agent may do: its permissions, their limits and what is left of them. Reading it allows nothing: ask verify_action.",
-			schema{}, false, t.passport,
+			schema{},
+			false, t.passport,
 		},
 		{
 			"get_approval", "Look at an approval",

@@ -124,13 +124,13 @@ func (t *Tools) verify(ctx context.Context, in []byte) (answer, error) {
 // decision on what was asked.
 func verdict(p behalf.Packet) string {
 	switch {
-	case p.Allowed && p.Decision == behalf.Allowed && p.Reserved:
+	case p.Allowed && p.Decision == behalf.OutcomeAllowed && p.Reserved:
 		return fmt.Sprintf("ALLOWED: do exactly this, once. It was counted; what came of it is reported with: behalf outcome %s executed", p.RequestID)
-	case p.Allowed && p.Decision == behalf.Allowed:
+	case p.Allowed && p.Decision == behalf.OutcomeAllowed:
 		return "ALLOWED: do exactly this, once."
-	case p.Decision == behalf.RequiresApproval && p.ApprovalID != "":
+	case p.Decision == behalf.OutcomeRequiresApproval && p.ApprovalID != "":
 		return fmt.Sprintf("REQUIRES APPROVAL: don't do it yet. A person has to approve it first: approval %s. Wait with wait_for_approval, then repeat verify_action exactly as before.", p.ApprovalID)
-	case p.Decision == behalf.RequiresApproval:
+	case p.Decision == behalf.OutcomeRequiresApproval:
 		return "REQUIRES APPROVAL: don't do it. The decision names no approval that could be given; ask the person you work for."
 	}
 	return fmt.Sprintf("DENIED (%s): don't do it, and not by another way either. %s", p.ReasonCode, p.Reason)
@@ -146,8 +146,8 @@ func (t *Tools) passport(ctx context.Context, in []byte) (answer, error) {
 	switch {
 	case err != nil:
 		return answer{}, t.refused(err)
-	case p.AgentID == "":
-		return answer{}, fmt.Errorf("%w: the passport says nothing of whose it is", behalf.ErrUnavailable)
+	case p.AgentID == "" || p.Status == "":
+		return answer{}, fmt.Errorf("%w: the passport doesn't say whose it is and how it stands", behalf.ErrUnavailable)
 	}
 	return answer{"The passport of " + p.AgentID + ", who is " + p.Status + ". It allows nothing by itself: ask verify_action before each action.", p}, nil
 }

@@ -59,9 +59,6 @@ type message struct {
 	params jsontext.Value // nil if it has none
 }
 
-// isRequest reports whether the message wants an answer.
-func (m *message) isRequest() bool { return m.method != "" && m.id != nil }
-
 // key is the same for ids that are the same, however they are written.
 func key(id jsontext.Value) string {
 	if id.Kind() != '"' {

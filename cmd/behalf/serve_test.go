@@ -538,6 +538,9 @@ func TestServeRefusesSettings(t *testing.T) {
 		{"an unknown durability", "--durability maybe", "--durability"},
 		{"an unknown level", "--log-level loud", "--log-level"},
 		{"a negative rate", "--rate-agent -1", "--rate-agent"},
+		{"attempts that are gone at once", "--webhook-attempts-max-age 1s", "--webhook-attempts-max-age"},
+		{"no network", "--webhook-network 10.1.0.0", "--webhook-network"},
+		{"no proxy", "--webhook-proxy ftp://u:secret@proxy", "--webhook-proxy"},
 		{"nobody at the URL", "--nats nats://u:secret@127.0.0.1:1", "127.0.0.1:1"},
 	} {
 		code, _, errs := command(t, nil, append([]string{"serve", "--data", filepath.Join(t.TempDir(), "d")}, strings.Fields(tt.flags)...)...)

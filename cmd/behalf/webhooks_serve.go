@@ -155,13 +155,13 @@ func (c *serveConfig) checkWebhooks(bad func(string, ...any)) {
 			bad("--webhook-network %q is not a network; write one like 10.1.0.0/16", text)
 		}
 	}
+	if c.AttemptsMaxAge < time.Minute {
+		bad("--webhook-attempts-max-age is %s; keep attempts for a minute at least", c.AttemptsMaxAge)
+	}
 	if c.WebhookProxy == "" {
 		return
 	}
 	if u, err := url.Parse(c.WebhookProxy); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		bad("--webhook-proxy is not a URL; write one like http://proxy.internal:3128")
-	}
-	if c.AttemptsMaxAge < time.Minute {
-		bad("--webhook-attempts-max-age is %s; keep attempts for a minute at least", c.AttemptsMaxAge)
 	}
 }

@@ -70,6 +70,9 @@ type Account struct {
 	Endpoints []*Endpoint
 	// Receipts are the keys that its receipts are signed with.
 	Receipts ReceiptKeys
+	// Links are to passports of its agents, the newest last. They are not written
+	// to either.
+	Links []*Link
 	// Version is the sequence of the newest event folded.
 	Version uint64
 }
@@ -135,6 +138,10 @@ func (a Account) Evolve(r Recorded) Account {
 		WebhookSecretRotated, WebhookDeleted, WebhookTested, WebhookReplayRequested, WebhookReplayCancelled,
 		WebhookReplayFinished, WebhookFailing, WebhookRecovered, WebhookSkipped:
 		return a.evolveEndpoint(r)
+	case PassportLinkCreated:
+		return a.linked(e, r)
+	case PassportLinkRevoked:
+		return a.unlinked(e.LinkID, r)
 	case AgentRegistered, AgentDisabled, AgentEnabled, AgentKeyRotated, AgentDriverChanged, AgentLimitsSet, AgentBudgetShared,
 		PermissionGranted, PermissionReplaced, PermissionRevoked, DecisionMade, DecisionSettled,
 		ApprovalVoted, ApprovalApproved, ApprovalDenied, ApprovalCancelled, ApprovalReminded, ApprovalExpired,

@@ -183,7 +183,8 @@ func (a Agent) Evolve(r Recorded) Agent {
 		MemberTokenRotated, MemberRemoved, BudgetSet, BudgetCharged, BudgetReleased,
 		WebhookCreated, WebhookChanged, WebhookVerified, WebhookPaused, WebhookResumed, WebhookDisabled, WebhookEnabled,
 		WebhookSecretRotated, WebhookDeleted, WebhookTested, WebhookReplayRequested, WebhookReplayCancelled,
-		WebhookReplayFinished, WebhookFailing, WebhookRecovered, WebhookSkipped, ReceiptKeyRotated, DecisionConsumed:
+		WebhookReplayFinished, WebhookFailing, WebhookRecovered, WebhookSkipped, ReceiptKeyRotated, DecisionConsumed,
+		PassportLinkCreated, PassportLinkRevoked:
 		// Not the agent's.
 	}
 	return a

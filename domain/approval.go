@@ -483,7 +483,8 @@ func touched(e Event) []ApprovalID {
 		PermissionGranted, DecisionSettled, BudgetSet, BudgetCharged, BudgetReleased,
 		WebhookCreated, WebhookChanged, WebhookVerified, WebhookPaused, WebhookResumed, WebhookDisabled, WebhookEnabled,
 		WebhookSecretRotated, WebhookDeleted, WebhookTested, WebhookReplayRequested, WebhookReplayCancelled,
-		WebhookReplayFinished, WebhookFailing, WebhookRecovered, WebhookSkipped, ReceiptKeyRotated, DecisionConsumed:
+		WebhookReplayFinished, WebhookFailing, WebhookRecovered, WebhookSkipped, ReceiptKeyRotated, DecisionConsumed,
+		PassportLinkCreated, PassportLinkRevoked:
 	}
 	return nil
 }

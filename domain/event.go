@@ -61,6 +61,8 @@ const (
 	KindWebhookSkipped         Kind = "webhook.skipped.v1"
 	KindReceiptKeyRotated      Kind = "receipt_key.rotated.v1"
 	KindDecisionConsumed       Kind = "decision.consumed.v1"
+	KindPassportLinkCreated    Kind = "passport.link_created.v1"
+	KindPassportLinkRevoked    Kind = "passport.link_revoked.v1"
 )
 
 // Kinds lists every kind, oldest first.
@@ -80,6 +82,7 @@ func Kinds() []Kind {
 		KindWebhookReplayRequested, KindWebhookReplayCancelled, KindWebhookReplayFinished,
 		KindWebhookFailing, KindWebhookRecovered, KindWebhookSkipped,
 		KindReceiptKeyRotated, KindDecisionConsumed,
+		KindPassportLinkCreated, KindPassportLinkRevoked,
 	}
 }
 

@@ -14,6 +14,7 @@ type (
 	ApprovalID   string
 	EndpointID   string
 	ReplayID     string
+	LinkID       string
 )
 
 // Prefixes of the ids that Behalf makes; a ULID follows.
@@ -27,6 +28,7 @@ const (
 	ApprovalPrefix   = "apr_"
 	EndpointPrefix   = "whe_"
 	ReplayPrefix     = "whr_" // of a replay to an endpoint
+	LinkPrefix       = "lnk_" // of a link to a passport
 )
 
 // ValidID reports whether s may be an id: one subject token, no separators, no

@@ -207,6 +207,10 @@ func decodeEvent(kind Kind, data []byte) (Event, error) {
 		return decodeData[WebhookRecovered](data)
 	case KindWebhookSkipped:
 		return decodeData[WebhookSkipped](data)
+	case KindPassportLinkCreated:
+		return decodeData[PassportLinkCreated](data)
+	case KindPassportLinkRevoked:
+		return decodeData[PassportLinkRevoked](data)
 	}
 	return nil, ErrUnknownKind
 }

@@ -11,6 +11,7 @@ import (
 const (
 	AgentKeyPrefix    = "bhf_sk_"
 	MemberTokenPrefix = "bhf_dev_"
+	LinkTokenPrefix   = "bhf_pass_"
 )
 
 // TokenHash is the SHA-256 of a secret, in lower-case hex. Secrets have 256

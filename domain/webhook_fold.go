@@ -49,7 +49,8 @@ func endpointChange(r Recorded) (EndpointID, func(*Endpoint)) {
 		AgentRegistered, AgentDisabled, AgentEnabled, AgentKeyRotated, AgentDriverChanged, AgentLimitsSet, AgentBudgetShared,
 		PermissionGranted, PermissionReplaced, PermissionRevoked, DecisionMade, DecisionSettled,
 		ApprovalVoted, ApprovalApproved, ApprovalDenied, ApprovalCancelled, ApprovalReminded, ApprovalExpired,
-		BudgetSet, BudgetCharged, BudgetReleased, ReceiptKeyRotated, DecisionConsumed:
+		BudgetSet, BudgetCharged, BudgetReleased, ReceiptKeyRotated, DecisionConsumed,
+		PassportLinkCreated, PassportLinkRevoked:
 		// They change nothing of an endpoint that is there.
 	}
 	return "", nil

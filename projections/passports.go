@@ -26,6 +26,8 @@ type Passports struct {
 	accounts map[domain.AccountID]*account
 	keys     map[domain.TokenHash]domain.Stream
 	tokens   map[domain.TokenHash]memberRef
+	// links are those that were not revoked, whether or not they have expired.
+	links map[domain.TokenHash]linkRef
 	// approvals holds every approval there ever was, as it stands, since any can be
 	// asked for: about 1 KB of memory each.
 	approvals map[domain.ApprovalID]*domain.Approval
@@ -48,6 +50,11 @@ type account struct {
 type memberRef struct {
 	account domain.AccountID
 	member  domain.MemberID
+}
+
+type linkRef struct {
+	account domain.AccountID
+	link    domain.LinkID
 }
 
 // Apply folds one event in, or the error that came in place of one. Events come
@@ -164,10 +171,27 @@ func (p *Passports) foldAccount(r domain.Recorded) {
 			}
 		}
 	}
+	if !slices.Equal(before.Links, after.Links) {
+		p.foldLinks(r.Account, before.Links, after.Links)
+	}
 	acct.state = &after
 	if p.endpoints != nil && !slices.Equal(before.Endpoints, after.Endpoints) {
 		close(p.endpoints)
 		p.endpoints = nil
+	}
+}
+
+func (p *Passports) foldLinks(id domain.AccountID, before, after []*domain.Link) {
+	if p.links == nil {
+		p.links = map[domain.TokenHash]linkRef{}
+	}
+	for _, l := range before {
+		delete(p.links, l.Token)
+	}
+	for _, l := range after {
+		if l.RevokedAt.IsZero() {
+			p.links[l.Token] = linkRef{id, l.ID}
+		}
 	}
 }
 
@@ -319,6 +343,14 @@ func (p *Passports) ByToken(token domain.TokenHash) (domain.AccountID, domain.Me
 	defer p.mu.RUnlock()
 	ref, ok := p.tokens[token]
 	return ref.account, ref.member, ok && token != ""
+}
+
+// ByLink finds the link to a passport that has a token.
+func (p *Passports) ByLink(token domain.TokenHash) (domain.AccountID, domain.LinkID, bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	ref, ok := p.links[token]
+	return ref.account, ref.link, ok && token != ""
 }
 
 // Agents is every agent of an account that was registered, by id.

@@ -166,6 +166,10 @@ func (p *publisher) add() {
 		p.webhook(WebhookRecovered, e.EndpointID, webhookFailingData{p.webhookOf(e.EndpointID), e.Since, ""})
 	case domain.WebhookSkipped:
 		p.webhook(WebhookSkipped, e.EndpointID, webhookSkippedData{p.webhookOf(e.EndpointID), e.From, e.Through})
+	case domain.PassportLinkCreated:
+		p.say(PassportLinkCreated, linkData{p.aboutOf(e.AgentID), e.LinkID, e.Label, e.ExpiresAt})
+	case domain.PassportLinkRevoked:
+		p.say(PassportLinkRevoked, linkData{p.aboutOf(e.AgentID), e.LinkID, "", time.Time{}})
 	case domain.BudgetCharged, domain.BudgetReleased, domain.WebhookTested, domain.ReceiptKeyRotated, domain.DecisionConsumed:
 	}
 }

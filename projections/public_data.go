@@ -31,6 +31,14 @@ func (p *publisher) about() aboutData {
 	return a
 }
 
+// aboutOf is about for an event of the account that names an agent. It moves no
+// passport, and so says nothing of its version.
+func (p *publisher) aboutOf(agent domain.AgentID) aboutData {
+	a := p.about()
+	a.AgentID = agent
+	return a
+}
+
 // approvalData is what the data of every event of an approval says.
 type approvalData struct {
 	aboutData
@@ -175,6 +183,12 @@ type (
 		MemberID domain.MemberID `json:"memberId"`
 		Name     string          `json:"name,omitempty"`
 		Role     domain.Role     `json:"role,omitempty"`
+	}
+	linkData struct {
+		aboutData
+		LinkID    domain.LinkID `json:"linkId"`
+		Label     string        `json:"label,omitempty"`
+		ExpiresAt time.Time     `json:"expiresAt,omitzero"`
 	}
 )
 

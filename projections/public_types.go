@@ -59,6 +59,9 @@ const (
 	WebhookFailing         PublicType = "webhook.failing"
 	WebhookRecovered       PublicType = "webhook.recovered"
 	WebhookSkipped         PublicType = "webhook.skipped"
+
+	PassportLinkCreated PublicType = "passport.link_created"
+	PassportLinkRevoked PublicType = "passport.link_revoked"
 )
 
 // PublicTypes lists every type, those of one noun together.
@@ -76,5 +79,6 @@ func PublicTypes() []PublicType {
 		WebhookCreated, WebhookChanged, WebhookVerified, WebhookPaused, WebhookResumed, WebhookDisabled, WebhookEnabled,
 		WebhookSecretRotated, WebhookDeleted, WebhookReplayRequested, WebhookReplayCancelled, WebhookReplayFinished,
 		WebhookFailing, WebhookRecovered, WebhookSkipped,
+		PassportLinkCreated, PassportLinkRevoked,
 	}
 }

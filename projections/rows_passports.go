@@ -130,7 +130,8 @@ func (b *Batch) addPassport(r *domain.Recorded) error {
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated,
+		domain.PassportLinkCreated, domain.PassportLinkRevoked:
 		// All others are taken as below.
 	}
 	if s := r.Stream(); !s.Budget && s.Agent == "" {
@@ -190,7 +191,8 @@ func (b *Batch) passport(r *domain.Recorded) error {
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated, domain.DecisionConsumed:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated, domain.DecisionConsumed,
+		domain.PassportLinkCreated, domain.PassportLinkRevoked:
 		// Not the agent's.
 	}
 	return nil
@@ -304,7 +306,8 @@ func (b *Batch) account(r *domain.Recorded) {
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated, domain.DecisionConsumed:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated, domain.DecisionConsumed,
+		domain.PassportLinkCreated, domain.PassportLinkRevoked:
 		// In the history; the settings themselves are no row.
 	case domain.AgentRegistered, domain.AgentDisabled, domain.AgentEnabled, domain.AgentKeyRotated,
 		domain.AgentDriverChanged, domain.AgentLimitsSet, domain.AgentBudgetShared, domain.PermissionGranted,

@@ -261,7 +261,8 @@ func (w *WhatIf) feed(a *supposedAgent, acct *supposedAccount, r *domain.Recorde
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated,
+		domain.PassportLinkCreated, domain.PassportLinkRevoked:
 		// All others are taken as below.
 	}
 	if a.changes == nil {
@@ -293,7 +294,8 @@ func (w *WhatIf) feed(a *supposedAgent, acct *supposedAccount, r *domain.Recorde
 		domain.WebhookCreated, domain.WebhookChanged, domain.WebhookVerified, domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated, domain.DecisionConsumed:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated, domain.DecisionConsumed,
+		domain.PassportLinkCreated, domain.PassportLinkRevoked:
 		a.evolve(r, e)
 	}
 	return nil

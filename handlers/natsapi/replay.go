@@ -413,6 +413,9 @@ func withoutSecrets(e domain.Event) domain.Event {
 	case domain.AgentKeyRotated:
 		e.Key = ""
 		return e
+	case domain.PassportLinkCreated:
+		e.Token = ""
+		return e
 	case domain.WebhookCreated:
 		e.EndpointSettings = e.Outline()
 		return e
@@ -430,7 +433,8 @@ func withoutSecrets(e domain.Event) domain.Event {
 		domain.WebhookPaused, domain.WebhookResumed,
 		domain.WebhookDisabled, domain.WebhookEnabled, domain.WebhookSecretRotated, domain.WebhookDeleted,
 		domain.WebhookTested, domain.WebhookReplayRequested, domain.WebhookReplayCancelled, domain.WebhookReplayFinished,
-		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated, domain.DecisionConsumed:
+		domain.WebhookFailing, domain.WebhookRecovered, domain.WebhookSkipped, domain.ReceiptKeyRotated, domain.DecisionConsumed,
+		domain.PassportLinkRevoked:
 	}
 	return e
 }

@@ -25,6 +25,7 @@ type Desk struct {
 	Approvals *Approvals
 	Shadows   *Shadows
 	Webhooks  *Webhooks
+	Links     *Links
 	// Receipts is nil on a node that signs none.
 	Receipts *Receipts
 	Limits   Limits

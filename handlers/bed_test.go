@@ -14,6 +14,7 @@ import (
 	"github.com/behalf-platform/behalf/handlers"
 	"github.com/behalf-platform/behalf/infra/memlog"
 	"github.com/behalf-platform/behalf/infra/memshadow"
+	"github.com/behalf-platform/behalf/infra/memvisits"
 	"github.com/behalf-platform/behalf/projections"
 )
 
@@ -27,9 +28,11 @@ type bed struct {
 	views *fakeViews
 	// shadows is where all nodes record shadows.
 	shadows *memshadow.Log
-	owner   handlers.Member
-	token   string
-	ahead   time.Duration // of the time of the bubble, see leap
+	// visits is where all nodes count visits to links.
+	visits *memvisits.Counters
+	owner  handlers.Member
+	token  string
+	ahead  time.Duration // of the time of the bubble, see leap
 }
 
 // node is a server without its sockets.
@@ -53,7 +56,7 @@ func lie(t *testing.T, test func(*testing.T, *bed)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bed{t: t, log: memlog.New(memlog.Config{FirstAccount: home, Now: time.Now, Epoch: 1}), views: newFakeViews(), shadows: &memshadow.Log{}, token: domain.MemberTokenPrefix + "owner-of-the-test-account-0123456789"}
+		b := &bed{t: t, log: memlog.New(memlog.Config{FirstAccount: home, Now: time.Now, Epoch: 1}), views: newFakeViews(), shadows: &memshadow.Log{}, visits: &memvisits.Counters{}, token: domain.MemberTokenPrefix + "owner-of-the-test-account-0123456789"}
 		n := b.node()
 		account, err := n.OpenAccount(t.Context(), home, domain.OpenAccount{
 			Name: "Home", Currency: "USD", Owner: "mem_owner", Token: domain.HashToken(b.token),
@@ -98,6 +101,7 @@ func (b *bed) node() *node {
 		Faults:    handlers.Faults{Logs: slog.New(slog.DiscardHandler), Now: now},
 	}
 	n.Desk.Shadows = &handlers.Shadows{Log: b.shadows, Decisions: n.log, Writer: n.Desk.Writer, Now: now, Logs: slog.New(slog.DiscardHandler)}
+	n.Desk.Links = &handlers.Links{Writer: n.Desk.Writer, Visits: b.visits, Logs: slog.New(slog.DiscardHandler)}
 	n.watcher = &handlers.Watcher{Log: n.log, Now: now, MostLag: 5 * time.Second, Logs: slog.New(slog.DiscardHandler)}
 	n.Desk.Queries = &handlers.Queries{Log: n.log, Watcher: n.watcher}
 	n.Desk.Queries.Use(b.views)
@@ -105,6 +109,7 @@ func (b *bed) node() *node {
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = n.log.Follow(ctx, 0, 0, n.passports.Apply) })
 	parts.Go(func() { _ = n.gate.Run(ctx) })
+	parts.Go(func() { _ = n.Links.Run(ctx) })
 	b.t.Cleanup(func() { stop(); parts.Wait() })
 	time.Sleep(time.Second) // in the bubble; the gate has looked
 	return n

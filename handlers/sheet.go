@@ -66,6 +66,28 @@ type SheetPermission struct {
 // Active reports whether the permission holds now.
 func (p SheetPermission) Active() bool { return p.Status == domain.PermissionActive }
 
+// Denies reports whether the permission blocks something, or will.
+func (p SheetPermission) Denies() bool {
+	return len(p.Blocks) > 0 && p.Status != domain.PermissionHasExpired
+}
+
+// Reach is what a block covers, everything if empty: its other terms are of what
+// is allowed.
+func (p SheetPermission) Reach() []SheetLine {
+	var reach []SheetLine
+	for _, l := range p.Lines {
+		if l.Label == linesResources || l.Label == linesVendors {
+			reach = append(reach, l)
+		}
+	}
+	return reach
+}
+
+const (
+	linesResources = "Resources"
+	linesVendors   = "Vendors"
+)
+
 // SheetLine is a limit with its values.
 type SheetLine struct {
 	Label  string
@@ -129,8 +151,8 @@ func sheetPermission(v PermissionView) SheetPermission {
 			p.Lines = append(p.Lines, SheetLine{label, shown})
 		}
 	}
-	say("Resources", t.Resource...)
-	say("Vendors", t.Vendors...)
+	say(linesResources, t.Resource...)
+	say(linesVendors, t.Vendors...)
 	if t.MaxAmount != "" {
 		say("At most each time", string(t.MaxAmount)+" "+string(t.Currency))
 	}

@@ -72,15 +72,13 @@ func (s Sheet) scope(b *strings.Builder) {
 	b.WriteString("\n## Never\n\n")
 	blocked := 0
 	for _, p := range s.Permissions {
-		if len(p.Blocks) == 0 || p.Status == domain.PermissionHasExpired {
+		if !p.Denies() {
 			continue
 		}
 		blocked++
 		b.WriteString("- " + strings.Join(p.Blocks, ", ") + "\n")
-		for _, l := range p.Lines {
-			if l.Label == "Resources" || l.Label == "Vendors" { // a block reaches no further
-				b.WriteString("  - " + l.Label + ": " + strings.Join(l.Values, ", ") + "\n")
-			}
+		for _, l := range p.Reach() {
+			b.WriteString("  - " + l.Label + ": " + strings.Join(l.Values, ", ") + "\n")
 		}
 	}
 	if blocked == 0 {

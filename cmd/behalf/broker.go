@@ -24,6 +24,7 @@ import (
 	"github.com/behalf-platform/behalf/infra/natslanes"
 	"github.com/behalf-platform/behalf/infra/natslog"
 	"github.com/behalf-platform/behalf/infra/natsshadow"
+	"github.com/behalf-platform/behalf/infra/natsvisits"
 	"github.com/behalf-platform/behalf/projections"
 )
 
@@ -57,7 +58,7 @@ func embed(cfg serveConfig, auth authenticate, logs *slog.Logger) (_ *broker, er
 	b.server, err = embedded.Start(embedded.Config{
 		Dir: filepath.Join(cfg.Data, "nats"), Durability: embedded.Durability(cfg.Durability), Listen: listen,
 		// What is lost of these is made again; and both remove messages.
-		Unsynced: []string{natsalarm.StreamName, natsshadow.StreamName, natsevents.StreamName, natsevents.StateName, natslanes.StateStream, natslanes.AttemptsStream},
+		Unsynced: []string{natsalarm.StreamName, natsshadow.StreamName, natsvisits.StreamName, natsevents.StreamName, natsevents.StateName, natslanes.StateStream, natslanes.AttemptsStream},
 		Authenticate: func(user, password string) (embedded.Access, bool) {
 			if user == operatorName {
 				return operator.access(cfg.Partitions, password)

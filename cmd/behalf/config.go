@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -26,7 +27,10 @@ const durabilityReplicated = "replicated"
 // environment variable of the flag's name: --nats-listen is BEHALF_NATS_LISTEN.
 type serveConfig struct {
 	Listen string // where HTTP is served
-	Data   string // where the embedded log and this node's files are kept
+	// PublicURL is where people reach the server, for links; empty for wherever
+	// whoever asks for one reached it.
+	PublicURL string
+	Data      string // where the embedded log and this node's files are kept
 
 	NATS       string // URL of an external NATS; empty for the embedded one
 	NATSListen string // where the embedded NATS serves agents and consumers, or "off"
@@ -73,6 +77,7 @@ type serveConfig struct {
 
 func (c *serveConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "address HTTP is served on")
+	f.StringVar(&c.PublicURL, "public-url", "", "where people reach this server, such as https://behalf.example.com, for links to passports (default: where the link was asked for)")
 	f.StringVar(&c.Data, "data", "./behalf-data", "directory of the embedded log and of this node's files")
 	f.StringVar(&c.NATS, "nats", "", "URL of an external NATS server or cluster; without it one runs inside")
 	f.StringVar(&c.NATSListen, "nats-listen", "127.0.0.1:4222", `address the embedded NATS serves agents and consumers on, or "off"`)
@@ -148,6 +153,10 @@ func (c *serveConfig) validate() error {
 	}
 	if _, _, err := net.SplitHostPort(c.NATSListen); err != nil && c.NATSListen != "off" {
 		bad(`--nats-listen %q is not host:port; use one like 127.0.0.1:4222, or "off"`, c.NATSListen)
+	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" &&
+		(err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		bad("--public-url %q is not a URL that links can begin with; use one like https://behalf.example.com", c.PublicURL)
 	}
 	switch c.Durability {
 	case string(embedded.Fsync):

@@ -31,6 +31,7 @@ import (
 	"github.com/behalf-platform/behalf/infra/natsevents"
 	"github.com/behalf-platform/behalf/infra/natslog"
 	"github.com/behalf-platform/behalf/infra/natsshadow"
+	"github.com/behalf-platform/behalf/infra/natsvisits"
 	"github.com/behalf-platform/behalf/projections"
 )
 
@@ -182,6 +183,7 @@ func (n *node) wire() {
 		},
 	}
 	n.wireWebhooks()
+	n.desk.Links = &handlers.Links{Writer: n.desk.Writer, PublicURL: strings.TrimRight(n.cfg.PublicURL, "/"), Logs: n.logs}
 	n.minder = &handlers.Minder{
 		Passports: &n.passports, Writer: n.desk.Writer, Ready: n.gate.MayDecide, Now: time.Now, Logs: n.logs,
 	}
@@ -230,6 +232,9 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if n.desk.Links.Visits, err = natsvisits.Open(ctx, natsvisits.Config{Conn: n.broker.conn, Replicas: n.cfg.Replicas}); err != nil {
+		return err
+	}
 	n.log = log
 	n.desk.Shadows.Log, n.desk.Shadows.Decisions = shadows, log
 	n.minder.Alarms = n.alarms
@@ -271,6 +276,7 @@ func (n *node) run(ctx context.Context, ownerToken string, out io.Writer) error 
 		"keep read models":  n.keepViews,
 		"set alarms":        n.minder.Run,
 		"run shadows":       n.desk.Shadows.Run,
+		"count visits":      n.desk.Links.Run,
 		"publish events":    n.publishEvents,
 		"send webhooks":     n.sendWebhooks,
 		"share limits":      func(ctx context.Context) error { return n.desk.Share(ctx, n.gate.MayDecide, n.logs) },

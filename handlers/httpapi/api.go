@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"mime"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -37,9 +36,12 @@ type API struct {
 func New(stopping context.Context, desk *handlers.Desk, logs *slog.Logger) *API {
 	a := &API{desk: desk, logs: logs, stopping: stopping, streams: map[domain.TokenHash]int{}}
 	a.replays = &handlers.Replays{Log: desk.History.Log, Now: desk.Verifier.Now, Stopping: stopping}
+	held := heldRoutes()
 	for pattern, to := range routes() {
+		to.held = held[pattern]
 		a.mux.Handle(pattern, a.serve(to))
 	}
+	a.servePages()
 	a.mux.HandleFunc("/", a.noRoute)
 	return a
 }
@@ -57,6 +59,8 @@ type route struct {
 	open bool
 	// fail shows an error where it isn't shown as everywhere.
 	fail func(*API, http.ResponseWriter, *http.Request, error)
+	// held serves whoever holds a link's token instead, or nobody such if nil.
+	held func(*call, handlers.Holder) error
 }
 
 // routes is how each pattern is served.
@@ -97,6 +101,11 @@ func deskRoutes() map[string]route {
 		"GET /v1/agents/{agent}/permissions/{permission}":         {serve: permission},
 		"PUT /v1/agents/{agent}/permissions/{permission}":         {serve: replace},
 		"POST /v1/agents/{agent}/permissions/{permission}/revoke": {serve: revoke},
+
+		"POST /v1/agents/{agent}/links":               {serve: createLink},
+		"GET /v1/agents/{agent}/links":                {serve: links},
+		"POST /v1/agents/{agent}/links/{link}/revoke": {serve: revokeLink},
+		"GET /v1/agents/{agent}/text":                 {serve: agentText},
 
 		"POST /v1/agents/{agent}/shadow":            {serve: startShadow},
 		"GET /v1/agents/{agent}/shadow":             {serve: shadow},
@@ -156,11 +165,15 @@ func (a *API) serve(to route) http.Handler {
 		buffer := bodies.Get().(*[]byte)
 		defer bodies.Put(buffer)
 		var err error
-		if !to.open {
-			err = c.admit(buffer, to.reads)
-		}
-		if err == nil {
+		switch {
+		case to.held != nil && handlers.HasLinkToken(r.Header.Get("Authorization")):
+			err = c.held(buffer, to.held)
+		case to.open:
 			err = to.serve(c)
+		default:
+			if err = c.admit(buffer, to.reads); err == nil {
+				err = to.serve(c)
+			}
 		}
 		switch {
 		case err == nil:
@@ -178,15 +191,12 @@ func (c *call) admit(buffer *[]byte, reads bool) error {
 	if err := c.read(buffer); err != nil {
 		return err
 	}
-	address, _, err := net.SplitHostPort(c.r.RemoteAddr)
-	if err != nil {
-		address = c.r.RemoteAddr
-	}
 	admit := c.Admit
 	if reads {
 		admit = c.AdmitReader
 	}
-	c.caller, err = admit(c.r.Context(), address, c.r.Header.Get("Authorization"))
+	var err error
+	c.caller, err = admit(c.r.Context(), addressOf(c.r), c.r.Header.Get("Authorization"))
 	return err
 }
 

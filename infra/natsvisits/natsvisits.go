@@ -112,7 +112,7 @@ func (c *Counters) Add(ctx context.Context, account domain.AccountID, link domai
 	defer cancel()
 	m := nats.NewMsg(subject(account, link))
 	m.Header.Set(addsHeader, "+"+strconv.FormatUint(n, 10))
-	if _, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectStream(StreamName), jetstream.WithRetryAttempts(0)); err != nil {
+	if _, err := c.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0)); err != nil {
 		return fmt.Errorf("count a visit to %s: %w", link, err)
 	}
 	return nil

@@ -25,15 +25,22 @@ func TestCountersOnACluster(t *testing.T) {
 	t.Parallel()
 	c := clustertest.Start(t, 3)
 	one, other := mustOpen(t, c.Connect(t), 3), mustOpen(t, c.Connect(t), 3)
-	for n := uint64(1); n <= 20; n += 2 {
-		for i, counters := range []*natsvisits.Counters{one, other} {
-			// A new stream is not known at once to the servers that don't lead it.
-			for counters.Add(t.Context(), "acct_1", "lnk_1", 1) != nil && n == 1 && t.Context().Err() == nil {
-			}
-			if got, _, err := other.Of(t.Context(), "acct_1", "lnk_1"); err != nil || got < n+uint64(i) {
-				t.Fatalf("got %d, %v, want %d or more", got, err, n+uint64(i))
-			}
+	// A new stream is not known at once to the servers that don't lead it.
+	added := uint64(0)
+	for range 100 {
+		if one.Add(t.Context(), "acct_1", "lnk_1", 1) == nil {
+			added++
 		}
+		if other.Add(t.Context(), "acct_1", "lnk_1", 1) == nil {
+			added++
+		}
+		if added >= 20 {
+			break
+		}
+	}
+	// What was refused may have been counted.
+	if got, _, err := other.Of(t.Context(), "acct_1", "lnk_1"); err != nil || got < added || added < 20 {
+		t.Errorf("got %d, %v, want %d or more", got, err, added)
 	}
 }
 

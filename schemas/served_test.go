@@ -78,6 +78,7 @@ func (s *server) settle() world {
 	s.replay(&w)
 	s.shadow(&w)
 	s.hook(&w)
+	s.link(&w)
 	return w
 }
 
@@ -116,6 +117,34 @@ func (s *server) shadow(w *world) {
 	s.do(201, ask{route: "POST /v1/agents", target: "/v1/agents", token: ownerToken, body: `{"agentId":"agent_off","name":"Off"}`})
 	s.do(200, ask{route: "POST /v1/agents/{agent}/disable", target: "/v1/agents/agent_off/disable", token: ownerToken, body: `{}`})
 	s.do(409, ask{route: "POST /v1/agents" + path, target: "/v1/agents/agent_off/shadow", token: ownerToken, body: body})
+}
+
+// link brings what is about links to its success.
+func (s *server) link(w *world) {
+	s.t.Helper()
+	const path = "/v1/agents/agent_ollie/links"
+	made := s.do(201, ask{route: "POST /v1/agents/{agent}/links", target: path, token: ownerToken, body: `{"label":"travel assistant","expiresIn":"36h"}`})
+	w.ids["link"] = made["linkId"].(string)
+	s.do(404, ask{route: "POST /v1/agents/{agent}/links", target: "/v1/agents/agent_nobody/links", token: ownerToken, body: `{}`})
+	token := made["token"].(string)
+	s.do(200, ask{route: "GET /v1/passport", target: "/v1/passport", token: token})
+	s.do(400, ask{route: "GET /v1/passport", target: "/v1/passport?at=1", token: token})
+	s.do(200, ask{route: "POST /v1/preview", target: "/v1/preview", token: token, body: `{"action":"mail.read"}`})
+	s.do(401, ask{route: "POST /v1/verify", target: "/v1/verify", token: token, body: `{"action":"mail.read"}`})
+	s.do(200, ask{route: "GET /v1/agents/{agent}/links", target: path, token: w.viewer})
+	for range 2 {
+		s.do(200, ask{route: "POST /v1/agents/{agent}/links/{link}/revoke", target: path + "/" + w.ids["link"] + "/revoke", token: ownerToken, body: `{}`})
+	}
+	s.do(200, ask{route: "GET /v1/agents/{agent}/links", target: path, token: w.viewer})
+	s.do(401, ask{route: "GET /v1/passport", target: "/v1/passport", token: token})
+	for range 20 {
+		s.do(201, ask{route: "POST /v1/agents/{agent}/links", target: path, token: ownerToken})
+	}
+	s.do(409, ask{route: "POST /v1/agents/{agent}/links", target: path, token: ownerToken})
+	for _, kind := range []string{"memory", "task"} {
+		s.do(200, ask{route: "GET /v1/agents/{agent}/text", target: "/v1/agents/agent_ollie/text?kind=" + kind, token: w.viewer})
+	}
+	s.do(400, ask{route: "GET /v1/agents/{agent}/text", target: "/v1/agents/agent_ollie/text?kind=link", token: w.viewer})
 }
 
 // replay brings what is about the past to its success.

@@ -21,6 +21,7 @@ import (
 	"github.com/behalf-platform/behalf/handlers/httpapi"
 	"github.com/behalf-platform/behalf/infra/memlog"
 	"github.com/behalf-platform/behalf/infra/memshadow"
+	"github.com/behalf-platform/behalf/infra/memvisits"
 	"github.com/behalf-platform/behalf/infra/sqlviews"
 	"github.com/behalf-platform/behalf/infra/webhooksig"
 	"github.com/behalf-platform/behalf/projections"
@@ -94,6 +95,7 @@ func mustServe(t *testing.T) *server {
 			},
 		}
 		desk.Shadows = &handlers.Shadows{Log: shadows, Decisions: log, Writer: desk.Writer, Now: time.Now, Logs: slog.New(slog.DiscardHandler)}
+		desk.Links = &handlers.Links{Writer: desk.Writer, Visits: &memvisits.Counters{}, Logs: slog.New(slog.DiscardHandler)}
 		desk.Webhooks = &handlers.Webhooks{
 			Writer: desk.Writer, Rules: domain.EndpointRules{Types: []string{"approval.denied", "verification.denied"}, Most: 2},
 			CheckURL: func(context.Context, string) error { return nil },

@@ -10,7 +10,8 @@ import (
 
 func (s *shell) passport() *cobra.Command {
 	cmd := s.showPassport("passport [AGENT]", "Show an agent's passport: its own by its key, any by a member's token")
-	cmd.AddCommand(s.showPassport("show [AGENT]", "Show an agent's passport, as it is or as it was"))
+	cmd.AddCommand(s.showPassport("show [AGENT]", "Show an agent's passport, as it is or as it was"),
+		s.linkPassport(), s.listLinks(), s.unlinkPassport(), s.passportText())
 	return cmd
 }
 

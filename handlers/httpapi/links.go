@@ -31,6 +31,9 @@ func heldRoutes() map[string]func(*call, handlers.Holder) error {
 
 // held serves a request that carries a link's token.
 func (c *call) held(buffer *[]byte, serve func(*call, handlers.Holder) error) error {
+	if c.r.URL.RawQuery != "" {
+		return domain.Reject(domain.Invalid, "a link shows the passport as it is; leave out what is after the ?")
+	}
 	if err := c.read(buffer); err != nil {
 		return err
 	}
@@ -82,6 +85,9 @@ func links(c *call) error {
 	}
 	id, err := c.agentID()
 	if err != nil {
+		return err
+	}
+	if _, err := c.query(); err != nil {
 		return err
 	}
 	list, err := c.LinksOf(c.r.Context(), by, id)

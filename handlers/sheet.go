@@ -97,6 +97,7 @@ type SheetLine struct {
 // SheetLimit is a budget or a rate, and what is left of it.
 type SheetLimit struct {
 	Whose  string // "agent", "account", or empty for the permission's own
+	Kind   string // "Budget" or "Rate"
 	Most   string // "500.00 USD per month"
 	Left   string // "380.00 USD"
 	Resets string // when it begins again, or empty
@@ -167,7 +168,7 @@ func sheetPermission(v PermissionView) SheetPermission {
 		say("Repositories", c.Repository...)
 	}
 	for _, w := range t.TimeWindows {
-		say("Only at", strings.Join(w.Days, ", ")+", "+w.From+" to "+w.To+" ("+w.TimeZone+")")
+		say("Only at", strings.Join(each(w.Days, dayName), ", ")+", "+w.From+" to "+w.To+" ("+w.TimeZone+")")
 	}
 	if !t.NotBefore.IsZero() {
 		say("Not before", sheetTime(t.NotBefore))
@@ -211,9 +212,9 @@ func zones(l domain.Limits) (list []string) {
 func sheetLimits(whose string, left []domain.Left, zones []string) []SheetLimit {
 	var list []SheetLimit
 	for i, l := range left {
-		unit := " times"
+		kind, unit := "Rate", " times"
 		if l.Currency != "" {
-			unit = " " + string(l.Currency)
+			kind, unit = "Budget", " "+string(l.Currency)
 		}
 		per := " per " + string(l.Per)
 		if l.Per == domain.InTotal {
@@ -222,7 +223,7 @@ func sheetLimits(whose string, left []domain.Left, zones []string) []SheetLimit 
 		if i < len(zones) && zones[i] != "" && zones[i] != "UTC" {
 			per += " (" + zones[i] + ")"
 		}
-		limit := SheetLimit{Whose: whose, Most: string(l.Most) + unit + per, Left: string(l.Left) + unit, Percent: percent(l)}
+		limit := SheetLimit{Whose: whose, Kind: kind, Most: string(l.Most) + unit + per, Left: string(l.Left) + unit, Percent: percent(l)}
 		if !l.WindowEndsAt.IsZero() {
 			limit.Resets = sheetTime(l.WindowEndsAt)
 		}
@@ -241,6 +242,9 @@ func percent(l domain.Left) int {
 	}
 	return max(1, min(100, int(100*left/most)))
 }
+
+// dayName is "Mon" for mon.
+func dayName(day string) string { return strings.ToUpper(day[:1]) + day[1:] }
 
 func words(actions []domain.Action) []string {
 	return each(actions, func(a domain.Action) string { return string(a) })

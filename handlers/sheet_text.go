@@ -87,7 +87,7 @@ func (s Sheet) scope(b *strings.Builder) {
 	if len(s.Limits) > 0 {
 		b.WriteString("\n## Limits of everything together\n\n")
 		for _, l := range s.Limits {
-			b.WriteString("- Of the " + l.Whose + ": " + l.sentence() + "\n")
+			b.WriteString("- " + l.Kind + " of the " + l.Whose + ": " + l.sentence() + "\n")
 		}
 	}
 }
@@ -100,7 +100,7 @@ func (p SheetPermission) details(b *strings.Builder) {
 		b.WriteString("  - " + l.Label + ": " + strings.Join(l.Values, ", ") + "\n")
 	}
 	for _, l := range p.Limits {
-		b.WriteString("  - At most " + l.sentence() + "\n")
+		b.WriteString("  - " + l.Kind + ": " + l.sentence() + "\n")
 	}
 	if p.Approve != "" {
 		b.WriteString("  - Needs approval: " + p.Approve + "\n")

@@ -108,7 +108,7 @@ type SheetLimit struct {
 // NewSheet puts a passport into words.
 func NewSheet(p PassportView, updated, now time.Time) Sheet {
 	s := Sheet{
-		AgentID: p.AgentID, Name: plainly(p.Name), Version: p.PassportVersion, Updated: updated.UTC(), Written: now.UTC(),
+		AgentID: p.AgentID, Name: oneLine(p.Name), Version: p.PassportVersion, Updated: updated.UTC(), Written: now.UTC(),
 	}
 	s.Limits = append(sheetLimits("agent", p.Left, zones(p.Limits)), sheetLimits("account", p.AccountLeft, nil)...)
 	for _, v := range p.Permissions {
@@ -139,7 +139,7 @@ func sheetState(p PassportView, list []SheetPermission) SheetState {
 
 func sheetPermission(v PermissionView) SheetPermission {
 	t := &v.Terms
-	p := SheetPermission{ID: v.PermissionID, Status: v.Status, About: plainly(t.Description), Blocks: words(t.BlockedActions)}
+	p := SheetPermission{ID: v.PermissionID, Status: v.Status, About: oneLine(t.Description), Blocks: words(t.BlockedActions)}
 	if p.Allows = words(t.AllowedActions); len(p.Allows) == 0 && t.Action != "" {
 		p.Allows = []string{string(t.Action)}
 	}
@@ -258,9 +258,9 @@ func each[T any](list []T, say func(T) string) []string {
 	return said
 }
 
-// plainly is text that people wrote, on one line: in a text for agents a line of
+// oneLine is text that people wrote, on one line: in a text for agents a line of
 // its own could pass for one of ours.
-func plainly(s string) string { return domain.Shown(strings.Join(strings.Fields(s), " ")) }
+func oneLine(s string) string { return domain.Shown(strings.Join(strings.Fields(s), " ")) }
 
 func sheetTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 

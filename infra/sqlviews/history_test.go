@@ -165,6 +165,10 @@ func (h *history) change(account domain.AccountID, agent domain.AgentID) {
 	case 8:
 		h.record(account, "", domain.BudgetSet{})
 		h.record(account, "", domain.BudgetCharged{RequestID: "req_1", Amount: "1.00", Currency: "USD"})
+		h.record(account, "", domain.ReceiptKeyRotated{Version: 2})
+		h.record(ours, "", domain.PassportLinkCreated{LinkID: "lnk_1", AgentID: agent, Token: "hash", ExpiresAt: h.at})
+		h.record(ours, "", domain.PassportLinkRevoked{LinkID: "lnk_1", AgentID: agent})
+		h.record(ours, agent, domain.DecisionConsumed{RequestID: "req_1"})
 	case 14:
 		h.hook(account)
 	case 9, 10:
@@ -200,8 +204,11 @@ func (h *history) hook(account domain.AccountID) {
 		domain.WebhookReplayRequested{EndpointID: id, ReplayID: "whr_1", RatePerSecond: 1},
 		domain.WebhookReplayCancelled{EndpointID: id, ReplayID: "whr_1"},
 		domain.WebhookReplayFinished{EndpointID: id, ReplayID: "whr_1"},
+		domain.WebhookFailing{EndpointID: id, Since: h.at},
+		domain.WebhookRecovered{EndpointID: id, Since: h.at},
+		domain.WebhookSkipped{EndpointID: id, From: 1, Through: 2},
 		domain.WebhookDeleted{EndpointID: id},
-	}[:1+h.rand.IntN(13)] {
+	}[:1+h.rand.IntN(16)] {
 		h.record(account, "", e)
 	}
 }

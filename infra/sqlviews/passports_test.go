@@ -140,7 +140,7 @@ func TestChangesAreEveryEventButDecisions(t *testing.T) {
 			var want, got []string
 			for _, r := range slices.Backward(h.events) {
 				switch r.Event.(type) {
-				case domain.DecisionMade, domain.BudgetCharged, domain.BudgetReleased:
+				case domain.DecisionMade, domain.DecisionConsumed, domain.BudgetCharged, domain.BudgetReleased:
 					continue
 				}
 				if r.Account == ours && (agent == "" || r.Agent == agent) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -40,7 +41,7 @@ func TestOutcomesAreReportedByTheStatus(t *testing.T) {
 			}
 		})
 		served := httptest.NewUnstartedServer(behalf.Middleware(s.agent, priced)(handler))
-		served.Config.ErrorLog = nil
+		served.Config.ErrorLog = log.New(io.Discard, "", 0)
 		served.Start()
 		t.Cleanup(served.Close)
 		out := &http.Client{Transport: &behalf.Transport{Client: s.agent, Ask: func(r *http.Request) (behalf.Ask, error) { return priced(r), nil }}}

@@ -27,6 +27,7 @@ func ConnectNATS(url, id, token string, options ...nats.Option) (*Client, error)
 	usual := []nats.Option{
 		nats.Name("behalf-go"), nats.UserInfo(id, token), nats.CustomInboxPrefix("_INBOX_" + id),
 		nats.Timeout(usualTimeout), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), // an agent that is disabled may be enabled again
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // what is asked says so
 		nats.ReconnectBufSize(-1), // or it would be asked later, when nobody waits for it any more
 	}
 	conn, err := nats.Connect(url, append(usual, options...)...)

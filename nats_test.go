@@ -120,6 +120,40 @@ func TestWhatNATSDoesNotOfferSaysSo(t *testing.T) {
 	}
 }
 
+// Any header that speaks of an error makes an answer one, whatever its body says.
+func TestAnAnswerWithAnErrorHeaderIsNoAllow(t *testing.T) {
+	t.Parallel()
+	srv := mustNATS(t)
+	conn := mustConnectNATS(t, srv)
+	headers := make(chan nats.Header, 1)
+	_, err := conn.Subscribe("behalf.v1.verify", func(m *nats.Msg) {
+		_ = m.RespondMsg(&nats.Msg{Subject: m.Reply, Header: <-headers, Data: []byte(packet)})
+	})
+	if err == nil {
+		err = conn.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &behalf.Client{NATS: mustConnectNATS(t, srv), Token: "bhf_sk_x"}
+	for _, header := range []nats.Header{
+		{"Nats-Service-Error": {"DENIED"}},
+		{"Nats-Service-Error-Code": {"200"}},
+		{"Nats-Service-Error-Code": {"0"}},
+		{"Nats-Service-Error-Code": {"no"}, "Nats-Service-Error": {"no"}},
+		{"Status": {"408"}},
+	} {
+		headers <- header
+		if p, err := client.Verify(t.Context(), ask); !errors.Is(err, behalf.ErrUnavailable) || p.Allowed {
+			t.Errorf("%v: got %+v, %v; want ErrUnavailable", header, p, err)
+		}
+	}
+	headers <- nats.Header{"Trace": {"1"}}
+	if p, err := client.Verify(t.Context(), ask); err != nil || !p.Allowed {
+		t.Errorf("without one: got %+v, %v; want it allowed", p, err)
+	}
+}
+
 func TestRequestsOverNATSAreWhatTheServiceExpects(t *testing.T) {
 	t.Parallel()
 	srv := mustNATS(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -80,6 +81,21 @@ func TestAnAnswerThatIsLostIsAskedForAgainAndSpendsOnce(t *testing.T) {
 		if key := keySent.FindStringSubmatch(l.sent[3]); key == nil || keys[key[1]] {
 			t.Errorf("the next call: got %s, want another key", l.sent[3])
 		}
+	}
+}
+
+// What surely never arrived is no open question.
+func TestWhatWasNeverSentIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	var dialled atomic.Int32
+	client := &behalf.Client{BaseURL: "http://127.0.0.1:1", Token: "bhf_sk_x", HTTPClient: &http.Client{Transport: &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			dialled.Add(1)
+			return nil, &net.OpError{Op: "dial", Err: errors.New("nobody is there")}
+		},
+	}}}
+	if err := client.Guard(t.Context(), ask, neverRun(t)); !isUnavailable(err) || dialled.Load() != 1 {
+		t.Errorf("got %v after %d tries, want unavailable after one", err, dialled.Load())
 	}
 }
 

@@ -169,6 +169,17 @@ func TestTransportBlocksWhatItCantAskFor(t *testing.T) {
 	}
 }
 
+// Nobody is asked through what asks itself.
+func TestTransportThatIsItsOwnBaseEnds(t *testing.T) {
+	t.Parallel()
+	client := &behalf.Client{BaseURL: "http://127.0.0.1:1", Token: "bhf_sk_x"}
+	loop := &behalf.Transport{Client: client}
+	loop.Base, client.HTTPClient = loop, &http.Client{Transport: loop}
+	if err := client.Guard(t.Context(), ask, neverRun(t)); !isUnavailable(err) || !strings.Contains(err.Error(), "itself as its Base") {
+		t.Errorf("got %v, want unavailable", err)
+	}
+}
+
 // A program may send everything this way, what it asks the permission layer too.
 func TestTransportLetsItsOwnClientThrough(t *testing.T) {
 	t.Parallel()

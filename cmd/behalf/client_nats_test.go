@@ -17,7 +17,14 @@ func TestTheGoClientOverNATS(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, t.TempDir())
 	key := s.agent("agent_ollie")
-	client, err := behalf.ConnectNATS("nats://"+s.nats, "agent_ollie", key, nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0))
+	turnedAway := make(chan error, 100)
+	client, err := behalf.ConnectNATS("nats://"+s.nats, "agent_ollie", key, nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			select {
+			case turnedAway <- err:
+			default:
+			}
+		}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +51,16 @@ func TestTheGoClientOverNATS(t *testing.T) {
 	}
 	if again, err := behalf.ConnectNATS("nats://"+s.nats, "agent_ollie", key); !errors.Is(err, behalf.ErrUnavailable) || !errors.Is(err, nats.ErrAuthorization) {
 		t.Errorf("connect while disabled: got %v, %v; want ErrUnavailable", again, err)
+	}
+	for range 3 { // once too often for a connection that would give up
+		select {
+		case err := <-turnedAway:
+			if !errors.Is(err, nats.ErrAuthorization) {
+				t.Fatalf("got %v, want to be turned away", err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("its connection was not ended")
+		}
 	}
 	s.must(200, "POST", "/v1/agents/agent_ollie/enable", testToken, `{}`)
 	for err = buy(t.Context()); err != nil; err = buy(t.Context()) {

@@ -238,9 +238,10 @@ func sendQuickly(t *testing.T, hooks *handlers.Webhooks) {
 	rules := delivery.Usual()
 	rules.Schedule = []time.Duration{10 * time.Millisecond, 10 * time.Millisecond}
 	logs := slog.New(slog.DiscardHandler)
+	current := func(context.Context, uint16) error { return nil }
 	engine := &delivery.Engine{
 		Source:   source,
-		Registry: &handlers.WebhookRegistry{Passports: passports, Partitions: 1, Current: func(context.Context, uint16) error { return nil }},
+		Registry: &handlers.WebhookRegistry{Passports: passports, Partitions: 1, Current: current},
 		Sender: &hookSender{client: client, keys: keys, now: time.Now, logs: logs, endpoint: func(account domain.AccountID, id domain.EndpointID) (*domain.Endpoint, bool) {
 			a, err := passports.Account(account)
 			if err != nil {
@@ -252,7 +253,7 @@ func sendQuickly(t *testing.T, hooks *handlers.Webhooks) {
 	}
 	known := &handlers.EngineDeliveries{Engine: engine, Now: time.Now}
 	hooks.Secrets, hooks.Challenger, hooks.Deliveries, hooks.Rules.PlainHTTP = secretsOf{keys}, known, known, true
-	steward := &handlers.WebhookSteward{Passports: passports, Engine: engine, Webhooks: hooks, Source: source, Logs: logs, Every: 10 * time.Millisecond}
+	steward := &handlers.WebhookSteward{Passports: passports, Engine: engine, Webhooks: hooks, Source: source, Current: current, Logs: logs, Every: 10 * time.Millisecond}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var parts sync.WaitGroup
 	parts.Go(func() { _ = engine.Run(ctx) })

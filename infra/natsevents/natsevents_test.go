@@ -195,7 +195,7 @@ func (in *installation) mustSettle(t testing.TB) (want [][]published) {
 
 func (in *installation) mustReach(t testing.TB, last uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // a cluster may be without a leader for long
 	defer cancel()
 	for {
 		state, err := in.events.state(ctx)

@@ -26,6 +26,12 @@ func TestAStreamOfBeforeLetsDecisionsExpireAndKeepsItsPromises(t *testing.T) {
 	if _, err := js.CreateStream(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
+	reading := s.config(1)
+	reading.ReadOnly = true
+	mustOpenConfig(t, reading) // as it is
+	if info, err := js.Stream(t.Context(), "BEHALF"); err != nil || info.CachedInfo().Config.AllowMsgTTL {
+		t.Fatalf("after reading: got error %v, want the stream as it was", err)
+	}
 	l := mustOpenConfig(t, s.config(1))
 	stream, err := js.Stream(t.Context(), "BEHALF")
 	if err != nil {

@@ -186,8 +186,8 @@ func (o *opener) stream(ctx context.Context, number uint16, name string) (jetstr
 		return nil, err
 	}
 	have := stream.CachedInfo().Config
-	if o.ReadOnly {
-		want.Replicas, want.Duplicates = have.Replicas, have.Duplicates
+	if o.ReadOnly { // a log that an older release wrote is one to read
+		want.Replicas, want.Duplicates, want.AllowMsgTTL = have.Replicas, have.Duplicates, have.AllowMsgTTL
 	}
 	if err := differences(have, want); err != nil {
 		return nil, err
@@ -251,7 +251,7 @@ func differences(have, want jetstream.StreamConfig) error {
 		{have.Storage != want.Storage, "is not stored in files"},
 		{have.Retention != want.Retention, "removes messages that were consumed"},
 		{have.MaxMsgs > 0 || have.MaxBytes > 0 || have.MaxAge > 0 || have.MaxMsgsPerSubject > 0, "removes messages by its limits"},
-		{!have.AllowMsgTTL, "does not let decisions expire"},
+		{want.AllowMsgTTL && !have.AllowMsgTTL, "does not let decisions expire"},
 		{have.SubjectDeleteMarkerTTL > 0, "puts markers where messages expired"},
 		{!have.DenyDelete, "allows messages to be deleted"},
 		{!have.DenyPurge, "allows messages to be purged"},

@@ -51,14 +51,14 @@ func (c *Crowd) Work() Stint {
 
 const (
 	// rests is how much longer than it worked somebody rests, at most.
-	rests    = 7
+	rests    = 15
 	mostRest = 2 * time.Second
 	// glance is how often it is looked whether the crowd is still there.
 	glance = 10 * time.Millisecond
 )
 
 // Rest ends the work, and waits as long as there is a crowd. Whoever works and
-// rests by turns takes an eighth of a processor from those who decide, however
+// rests by turns takes a sixteenth of a processor from those who decide, however
 // long they come, and gets on all the same.
 func (s Stint) Rest(ctx context.Context) {
 	if s.crowd == nil {

@@ -16,11 +16,11 @@ func TestWorkGivesWayToACrowd(t *testing.T) {
 	}{
 		"nobody there":                {asks: 0, leave: time.Hour, worked: time.Second},
 		"as many as can be decided":   {asks: 3, leave: time.Hour, worked: time.Second},
-		"a crowd":                     {asks: 4, leave: time.Hour, worked: 100 * time.Millisecond, min: 700 * time.Millisecond, max: 700 * time.Millisecond},
+		"a crowd":                     {asks: 4, leave: time.Hour, worked: 100 * time.Millisecond, min: 1500 * time.Millisecond, max: 1500 * time.Millisecond},
 		"a crowd, after long work":    {asks: 4, leave: time.Hour, worked: time.Minute, min: mostRest, max: mostRest},
 		"a crowd that goes":           {asks: 4, leave: 100 * time.Millisecond, worked: time.Second, min: 100 * time.Millisecond, max: 100*time.Millisecond + 2*glance},
 		"a crowd, after no work":      {asks: 4, leave: time.Hour},
-		"a crowd, after a brief work": {asks: 4, leave: time.Hour, worked: time.Millisecond, min: 7 * time.Millisecond, max: 7 * time.Millisecond},
+		"a crowd, after a brief work": {asks: 4, leave: time.Hour, worked: time.Millisecond, min: 15 * time.Millisecond, max: 15 * time.Millisecond},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/behalf-platform/behalf/infra/clustertest"
+	"github.com/behalf-platform/behalf/infra/internal/wait"
 	"github.com/behalf-platform/behalf/infra/natslog"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -28,7 +29,7 @@ func TestALeaderThatStops(t *testing.T) {
 			if err == nil {
 				return e
 			}
-			if sleep(ctx, 100*time.Millisecond) != nil {
+			if wait.For(ctx, 100*time.Millisecond) != nil {
 				t.Fatal(err)
 			}
 		}
@@ -36,7 +37,7 @@ func TestALeaderThatStops(t *testing.T) {
 	var err error
 	for in.log == nil {
 		in.log, err = natslog.Open(ctx, natslog.Config{Conn: in.conn, Bulk: in.bulk, Partitions: 1, Replicas: 3, FirstAccount: "acct_first"})
-		if err != nil && sleep(ctx, 100*time.Millisecond) != nil {
+		if err != nil && wait.For(ctx, 100*time.Millisecond) != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/infra/internal/wait"
 	"github.com/behalf-platform/behalf/infra/natslog"
 )
 
@@ -47,7 +48,7 @@ func TestPublishersAreKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		in.mustReach(t, before.LastSeq+1) // it publishes
-		_ = sleep(ctx, time.Duration(random.IntN(100))*time.Millisecond)
+		_ = wait.For(ctx, time.Duration(random.IntN(100))*time.Millisecond)
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}

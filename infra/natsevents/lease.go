@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/infra/internal/wait"
 	"github.com/behalf-platform/behalf/projections"
 )
 
@@ -100,7 +101,7 @@ func (e *Events) acquire(ctx context.Context) (*lease, error) {
 		if err != nil && !errors.Is(err, errTaken) {
 			e.Logger.DebugContext(ctx, "can't take the lease of the public events", slog.Any("error", err))
 		}
-		if err := sleep(ctx, e.Lease/9); err != nil {
+		if err := wait.For(ctx, e.Lease/9); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +112,7 @@ func (e *Events) acquire(ctx context.Context) (*lease, error) {
 func (e *Events) hold(ctx context.Context, l *lease) error {
 	renewed := e.Now()
 	for {
-		if err := sleep(ctx, e.Lease/3); err != nil {
+		if err := wait.For(ctx, e.Lease/3); err != nil {
 			return err
 		}
 		seq, err := e.writeState(ctx, leaseSubject, l.seq, *l)
@@ -165,15 +166,4 @@ func (p place) cursor() projections.PublicCursor {
 
 func placeOf(c projections.PublicCursor) place {
 	return place{c.Position.Partition, c.Position.Epoch, c.Position.Seq, c.Index}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/infra/embedded"
+	"github.com/behalf-platform/behalf/infra/internal/wait"
 	"github.com/behalf-platform/behalf/infra/logtest"
 	"github.com/behalf-platform/behalf/infra/natslog"
 	"github.com/behalf-platform/behalf/projections"
@@ -202,7 +203,7 @@ func (in *installation) mustReach(t testing.TB, last uint64) {
 		if err == nil && state.LastSeq >= last {
 			return
 		}
-		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 5*time.Millisecond); err != nil {
 			t.Fatalf("the stream reaches to %d, want %d: %v", state.LastSeq, last, err)
 		}
 	}

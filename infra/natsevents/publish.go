@@ -13,6 +13,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/infra/internal/wait"
 	"github.com/behalf-platform/behalf/projections"
 )
 
@@ -88,7 +89,7 @@ func (e *Events) Run(ctx context.Context) error {
 			level = slog.LevelInfo
 		}
 		e.Logger.LogAttrs(ctx, level, "publishing of events begins again", slog.Any("error", err))
-		if err := sleep(ctx, pause); err != nil {
+		if err := wait.For(ctx, pause); err != nil {
 			return err
 		}
 		pause = min(2*pause, longestPause)
@@ -289,7 +290,7 @@ func (s *session) publishAll(ctx context.Context, records []domain.Recorded) err
 
 // checkpoints writes the checkpoint now and then until ctx ends, and once more.
 func (s *session) checkpoints(ctx context.Context) {
-	for sleep(ctx, checkpointEvery) == nil {
+	for wait.For(ctx, checkpointEvery) == nil {
 		s.checkpoint(ctx)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

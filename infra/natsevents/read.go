@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/infra/internal/wait"
 	"github.com/behalf-platform/behalf/projections"
 )
 
@@ -59,7 +60,7 @@ func (e *Events) Read(ctx context.Context, q projections.EventQuery, see func(ev
 			return err
 		}
 		e.Logger.DebugContext(ctx, "reading of public events begins again", slog.Any("error", err))
-		if err := sleep(ctx, pause); err != nil {
+		if err := wait.For(ctx, pause); err != nil {
 			return err
 		}
 		pause = min(2*pause, time.Second)

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/infra/internal/wait"
 )
 
 // Attempt begins to store an attempt, and returns what waits until it is stored,
@@ -35,24 +35,13 @@ func (s *Store) Attempt(account domain.AccountID, endpoint, outcome, name string
 				}
 			}
 			if again { // many may have failed together, each of which would wait
-				if err := sleep(ctx, ackRetry); err != nil {
+				if err := wait.For(ctx, ackRetry); err != nil {
 					return err
 				}
 			}
 			msg = &nats.Msg{Subject: msg.Subject, Data: value} // the one before may still be read
 			future, err = publish()
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

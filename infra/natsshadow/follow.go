@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/behalf-platform/behalf/domain"
+	"github.com/behalf-platform/behalf/infra/internal/wait"
 )
 
 const (
@@ -38,21 +39,10 @@ func (l *Log) Follow(ctx context.Context, see func(domain.Stream, domain.Kind)) 
 		if failures > 1 { // once is normal: a consumer was lost, or is not known everywhere yet
 			l.logger.LogAttrs(ctx, slog.LevelWarn, "following of shadows begins again", slog.Any("error", err))
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := wait.For(ctx, pause); err != nil {
 			return err
 		}
 		pause = min(2*pause, longestPause)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -3,12 +3,11 @@ package hook
 import (
 	"fmt"
 	"io"
-	"strings"
-	"unicode"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/behalf-platform/behalf"
+	"github.com/behalf-platform/behalf/cmd/behalf/before"
 )
 
 // verdict is what came of a call. The zero verdict blocks.
@@ -29,14 +28,14 @@ func decided(p behalf.Packet) verdict {
 	case p.ReasonCode == unavailable:
 		return broken(fmt.Errorf("%s (request %s)", p.Reason, p.RequestID))
 	case p.Decision == behalf.OutcomeRequiresApproval && p.ApprovalID == "":
-		return verdict{text: fmt.Sprintf("Needs approval: %s. Request %s, which names no approval that could be given. Ask the person you work for.", sentence(p.Reason), p.RequestID)}
+		return verdict{text: fmt.Sprintf("Needs approval: %s. Request %s, which names no approval that could be given. Ask the person you work for.", before.Sentence(p.Reason), p.RequestID)}
 	case p.Decision == behalf.OutcomeRequiresApproval:
 		return verdict{text: fmt.Sprintf("Needs approval: a person has to approve this call first: %s. Approval %s, request %s. "+
 			"A reviewer answers with: behalf approvals approve %s. Once it is approved, repeat exactly the same call, its description included; another call needs another approval.",
-			sentence(p.Reason), p.ApprovalID, p.RequestID, p.ApprovalID)}
+			before.Sentence(p.Reason), p.ApprovalID, p.RequestID, p.ApprovalID)}
 	}
 	return verdict{text: fmt.Sprintf("Denied by the agent's passport: %s (%s). Request %s.%s Don't try to reach the same by another way; ask the person you work for.",
-		sentence(p.Reason), p.ReasonCode, p.RequestID, approval(p))}
+		before.Sentence(p.Reason), p.ReasonCode, p.RequestID, approval(p))}
 }
 
 func approval(p behalf.Packet) string {
@@ -50,43 +49,21 @@ func approval(p behalf.Packet) string {
 func refused(p behalf.Packet, a behalf.Approval) verdict {
 	text := fmt.Sprintf("Denied: approval %s is %s", a.ApprovalID, a.State)
 	if a.Comment != "" {
-		text += ": " + sentence(a.Comment)
+		text += ": " + before.Sentence(a.Comment)
 	}
 	return verdict{text: text + ". Request " + p.RequestID + ". Don't try to reach the same by another way; ask the person you work for."}
 }
 
 // broken is a call that was not decided.
 func broken(err error) verdict {
-	return verdict{text: fmt.Sprintf("The permission layer is unavailable, so nothing is allowed; this is not a denial: %s. Tell the person you work for.", sentence(err.Error()))}
-}
-
-func sentence(text string) string { return strings.TrimRight(text, ". \n") }
-
-// mostText bounds what is told, in bytes; editors cut off much more.
-const mostText = 4 << 10
-
-// plain is text without what could move the cursor or hide something.
-func plain(text string) string {
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
-	if len(text) > mostText {
-		text = strings.ToValidUTF8(text[:mostText], "") + "…"
-	}
-	return text
+	return verdict{text: fmt.Sprintf("The permission layer is unavailable, so nothing is allowed; this is not a denial: %s. Tell the person you work for.", before.Sentence(err.Error()))}
 }
 
 // answer tells the editor and returns the exit code. A no is said twice, by the
 // answer and by the exit code, since each alone has been ignored by some version
 // of some editor. A yes that can't be told is a no.
 func answer(v verdict, o Options, p Process) int {
-	document := refusal(o.Editor, plain(v.text))
+	document := refusal(o.Editor, before.Plain(v.text))
 	if v.allowed {
 		document = permission(o)
 	}
@@ -100,7 +77,7 @@ func answer(v verdict, o Options, p Process) int {
 	if v.allowed {
 		v = broken(fmt.Errorf("the answer can't be written: %w", err))
 	}
-	_, _ = io.WriteString(p.Errs, "behalf: "+plain(v.text)+"\n") // the exit code says no as well
+	_, _ = io.WriteString(p.Errs, "behalf: "+before.Plain(v.text)+"\n") // the exit code says no as well
 	return exitBlocked
 }
 

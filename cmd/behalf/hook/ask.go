@@ -1,14 +1,13 @@
 package hook
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/behalf-platform/behalf"
+	"github.com/behalf-platform/behalf/cmd/behalf/before"
 )
 
 // Actions are the names that calls are verified under; an unknown tool's is
@@ -28,19 +27,8 @@ const (
 	unnamedTool    = "tool:unnamed" // resource: tool://NAME, of a name that no action can have
 )
 
-// Bounds of a verify.
-const (
-	mostBody    = 64 << 10 // in bytes, as JSON
-	mostCommand = 32 << 10
-)
-
-// digest stands for arguments that are too large to send. SHA256 is, in hex, the
-// digest that they would have had as arguments: of their canonical form by RFC
-// 8785, numbers kept as written.
-type digest struct {
-	SHA256 string `json:"sha256"`
-	Bytes  int    `json:"bytes"` // of the canonical form
-}
+// mostCommand bounds a command that is judged, in bytes.
+const mostCommand = 32 << 10
 
 // fit makes an ask small enough to be sent. What is judged stays as it is; the
 // arguments, which are digested anyway, become their digest.
@@ -53,14 +41,13 @@ func fit(ask *behalf.Ask) error {
 		return fmt.Errorf("the call can't be written as JSON: %w", err)
 	}
 	input, large := ask.Arguments.(jsontext.Value)
-	if len(body) <= mostBody || !large {
+	if len(body) <= before.MostBody || !large {
 		return nil
 	}
-	input = input.Clone()
-	if err := input.Canonicalize(jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false)); err != nil {
-		return fmt.Errorf("the call's input can't be put into canonical form: %w", err)
+	digest, err := before.DigestOf(input)
+	if err != nil {
+		return fmt.Errorf("the call's input %w", err)
 	}
-	sum := sha256.Sum256(input)
-	ask.Arguments = digest{SHA256: hex.EncodeToString(sum[:]), Bytes: len(input)}
+	ask.Arguments = digest
 	return nil
 }

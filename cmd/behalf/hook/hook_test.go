@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/behalf-platform/behalf/cmd/behalf/before"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -183,7 +185,7 @@ func TestEachToolIsAskedAboutWithItsTargets(t *testing.T) {
 				t.Errorf("got the verifies\n%swant\n%s", sent, text)
 			}
 			for _, body := range s.sent {
-				if len(body) > mostBody {
+				if len(body) > before.MostBody {
 					t.Errorf("a verify has %d bytes, more than a server takes", len(body))
 				}
 			}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/behalf-platform/behalf/cmd/behalf/before"
 )
 
 func TestClimbingPatternsAreFound(t *testing.T) {
@@ -273,7 +275,7 @@ func FuzzCall(f *testing.F) {
 				if err := fit(&ask); err != nil {
 					continue
 				}
-				if body, err := json.Marshal(ask.Arguments); err != nil || len(body) > mostBody {
+				if body, err := json.Marshal(ask.Arguments); err != nil || len(body) > before.MostBody {
 					t.Fatalf("got arguments of %d bytes, %v", len(body), err)
 				}
 			}

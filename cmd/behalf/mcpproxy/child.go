@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"strings"
 	"time"
+
+	"github.com/behalf-platform/behalf/cmd/behalf/before"
 )
 
 // Run starts the server, passes on between it and the client until it ends, and
@@ -52,7 +54,7 @@ func (p *Proxy) Run(ctx context.Context, server *exec.Cmd, in io.Reader, out io.
 			passOn(server.Process, sig)
 		case err := <-client:
 			if err != nil && p.Notes != nil {
-				_, _ = fmt.Fprintln(p.Notes, "behalf:", plain(err.Error()))
+				_, _ = fmt.Fprintln(p.Notes, "behalf:", before.Plain(err.Error()))
 			}
 			finish()
 		case <-done:

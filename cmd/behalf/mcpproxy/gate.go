@@ -2,18 +2,15 @@ package mcpproxy
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/behalf-platform/behalf"
+	"github.com/behalf-platform/behalf/cmd/behalf/before"
 )
 
 // Gate asks a server what may pass. Its zero value lets nothing pass.
@@ -149,7 +146,7 @@ func (g *Gate) would(ctx context.Context, resource string) (bool, error) {
 // that it is a whole decision on what was asked.
 func decided(p behalf.Packet) *fault {
 	data := decision{string(p.Decision), p.ReasonCode, p.RequestID, p.ApprovalID, p.RiskLevel}
-	reason := sentence(p.Reason)
+	reason := before.Sentence(p.Reason)
 	switch {
 	case p.Allowed && p.Decision == behalf.OutcomeAllowed:
 		return nil
@@ -158,13 +155,13 @@ func decided(p behalf.Packet) *fault {
 		f.Data = decision{unavailableDecision, unavailable, p.RequestID, "", ""}
 		return f
 	case p.Decision == behalf.OutcomeRequiresApproval && p.ApprovalID == "":
-		return &fault{CodeDenied, plain(fmt.Sprintf("Needs approval: %s. Request %s, which names no approval that could be given. Ask the person you work for.", reason, p.RequestID)), data}
+		return &fault{CodeDenied, before.Plain(fmt.Sprintf("Needs approval: %s. Request %s, which names no approval that could be given. Ask the person you work for.", reason, p.RequestID)), data}
 	case p.Decision == behalf.OutcomeRequiresApproval:
-		return &fault{CodeDenied, plain(fmt.Sprintf("Needs approval: a person has to approve this request first: %s. Approval %s, request %s. "+
+		return &fault{CodeDenied, before.Plain(fmt.Sprintf("Needs approval: a person has to approve this request first: %s. Approval %s, request %s. "+
 			"A reviewer answers with: behalf approvals approve %s. Once it is approved, repeat exactly the same request; another one needs another approval.",
 			reason, p.ApprovalID, p.RequestID, p.ApprovalID)), data}
 	}
-	return &fault{CodeDenied, plain(fmt.Sprintf("Denied by the agent's passport: %s (%s). Request %s. Don't try to reach the same by another way; ask the person you work for.",
+	return &fault{CodeDenied, before.Plain(fmt.Sprintf("Denied by the agent's passport: %s (%s). Request %s. Don't try to reach the same by another way; ask the person you work for.",
 		reason, p.ReasonCode, p.RequestID)), data}
 }
 
@@ -172,10 +169,10 @@ func decided(p behalf.Packet) *fault {
 func refused(p behalf.Packet, a behalf.Approval) *fault {
 	text := fmt.Sprintf("Denied: approval %s is %s", a.ApprovalID, a.State)
 	if a.Comment != "" {
-		text += ": " + sentence(a.Comment)
+		text += ": " + before.Sentence(a.Comment)
 	}
 	text += ". Request " + p.RequestID + ". Don't try to reach the same by another way; ask the person you work for."
-	return &fault{CodeDenied, plain(text), decision{string(behalf.OutcomeDenied), "APPROVAL_" + strings.ToUpper(string(a.State)), p.RequestID, a.ApprovalID, p.RiskLevel}}
+	return &fault{CodeDenied, before.Plain(text), decision{string(behalf.OutcomeDenied), "APPROVAL_" + strings.ToUpper(string(a.State)), p.RequestID, a.ApprovalID, p.RiskLevel}}
 }
 
 // unavailableDecision is said in place of a decision that there is none of.
@@ -191,41 +188,8 @@ func (g *Gate) broken(err error) *fault {
 	case errors.Is(err, context.DeadlineExceeded) && g != nil:
 		err = fmt.Errorf("there was no whole answer within %s", g.Timeout)
 	}
-	text := fmt.Sprintf("The permission layer is unavailable, so nothing is allowed; this is not a denial: %s. Nothing was passed on. Tell the person you work for.", sentence(err.Error()))
-	return &fault{CodeUnavailable, plain(text), decision{Decision: unavailableDecision, ReasonCode: unavailable}}
-}
-
-func sentence(text string) string { return strings.TrimRight(text, ". \n") }
-
-// mostText bounds what is told, in bytes.
-const mostText = 4 << 10
-
-// plain is text without what could move the cursor or hide something.
-func plain(text string) string {
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
-	if len(text) > mostText {
-		text = strings.ToValidUTF8(text[:mostText], "") + "…"
-	}
-	return text
-}
-
-// mostBody is the most of a question that the server takes, in bytes.
-const mostBody = 64 << 10
-
-// digest stands for arguments that are too large to send. SHA256 is, in hex, the
-// digest that they would have had as arguments: of their canonical form by RFC
-// 8785, numbers kept as written.
-type digest struct {
-	SHA256 string `json:"sha256"`
-	Bytes  int    `json:"bytes"` // of the canonical form
+	text := fmt.Sprintf("The permission layer is unavailable, so nothing is allowed; this is not a denial: %s. Nothing was passed on. Tell the person you work for.", before.Sentence(err.Error()))
+	return &fault{CodeUnavailable, before.Plain(text), decision{Decision: unavailableDecision, ReasonCode: unavailable}}
 }
 
 // fit makes an ask small enough to be sent: its arguments, which are digested
@@ -235,18 +199,17 @@ func fit(ask *behalf.Ask) error {
 	if err != nil {
 		return fmt.Errorf("the request can't be written as JSON: %w", err)
 	}
-	if len(body) <= mostBody {
+	if len(body) <= before.MostBody {
 		return nil
 	}
 	arguments, err := json.Marshal(ask.Arguments)
 	if err != nil {
 		return fmt.Errorf("the arguments can't be written as JSON: %w", err)
 	}
-	form := jsontext.Value(arguments)
-	if err := form.Canonicalize(jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false)); err != nil {
-		return fmt.Errorf("the arguments can't be put into canonical form: %w", err)
+	digest, err := before.DigestOf(arguments)
+	if err != nil {
+		return fmt.Errorf("the arguments %w", err)
 	}
-	sum := sha256.Sum256(form)
-	ask.Arguments = digest{SHA256: hex.EncodeToString(sum[:]), Bytes: len(form)}
+	ask.Arguments = digest
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/behalf-platform/behalf"
+	"github.com/behalf-platform/behalf/cmd/behalf/before"
 )
 
 // Actions are the names that requests are verified under, all with a resource
@@ -65,7 +66,7 @@ func asks(server string, m *message) ([]behalf.Ask, *fault) {
 	case m.id == nil:
 		return nil, faultf(codeInvalid, "The notification is refused: it is none that is known to do nothing, and nothing that acts may come without an id.")
 	case !guarded:
-		return nil, faultf(codeUnknownMethod, "The method %q is refused: this proxy doesn't know what it does, so nothing can allow it.", plain(m.method))
+		return nil, faultf(codeUnknownMethod, "The method %q is refused: this proxy doesn't know what it does, so nothing can allow it.", before.Plain(m.method))
 	}
 	params, err := objectOf(m.params)
 	if err != nil {
@@ -124,7 +125,7 @@ func listened(server string, params map[string]jsontext.Value) (list []behalf.As
 	}
 	for name := range which {
 		if !slices.Contains([]string{"toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions"}, name) {
-			return nil, fmt.Errorf("notifications has %q, which is unknown to this proxy", plain(name))
+			return nil, fmt.Errorf("notifications has %q, which is unknown to this proxy", before.Plain(name))
 		}
 	}
 	uris := which["resourceSubscriptions"]

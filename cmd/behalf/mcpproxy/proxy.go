@@ -20,6 +20,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/behalf-platform/behalf"
+	"github.com/behalf-platform/behalf/cmd/behalf/before"
 )
 
 // Proxy stands before one server.
@@ -310,9 +311,9 @@ func (s *session) note(m *message, f *fault) {
 	if s.Notes == nil {
 		return
 	}
-	what := plain(m.method)
+	what := before.Plain(m.method)
 	if list, err := asks(s.Server, m); err == nil && len(list) > 0 {
-		what += " " + plain(list[0].Resource)
+		what += " " + before.Plain(list[0].Resource)
 	}
 	if d, ok := f.Data.(decision); ok {
 		what += ": " + d.Decision + " " + d.ReasonCode + " " + d.RequestID

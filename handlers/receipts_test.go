@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/behalf-platform/behalf"
@@ -162,6 +163,7 @@ func TestReceiptsAreConsumedOnce(t *testing.T) {
 				t.Errorf("%s: got %d %s, want %d", name, got.status, got.text, c.want)
 			}
 		}
+		synctest.Wait() // every node has read whose token the till's is
 		var taken atomic.Int64
 		var wg sync.WaitGroup
 		for i := range 30 {

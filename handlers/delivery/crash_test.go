@@ -240,6 +240,10 @@ func TestAStaleOwnerIsRefused(t *testing.T) {
 		}
 		stale := b.engine(t, &memlanes.Client{Store: b.store, Before: hold})
 		one, other := newWorld(), newWorld()
+		one.answer("whe_a", func(context.Context, delivery.Message, int) delivery.Result {
+			time.Sleep(time.Millisecond) // so that a refusal, which takes no time, comes before the next round
+			return ok()
+		})
 		stale.Sender = one
 		defer start(t, stale)()
 		rest(time.Second)

@@ -86,7 +86,10 @@ const (
 	mostEvents  = 10_000
 	// mostOfFew bounds a batch of usage: its rows are counts, and each is written
 	// once a batch.
-	mostOfFew = 100_000
+	mostOfFew    = 100_000
+	lingersOfFew = 20
+	// rush is how many events in the time that a batch lingers are many.
+	rush = 500
 	// mostBytes bounds the records of a batch.
 	mostBytes = 32 << 20
 	// tapeRoom is how many events of each partition are in memory at most.
@@ -202,19 +205,21 @@ func (p *Projector) hire(ctx context.Context, v projections.View) *crew {
 	c := &crew{}
 	ctx, c.dismiss = context.WithCancel(ctx)
 	for i := range p.tapes {
-		f := &feed{p: p, view: v, tapes: p.tapes[i], partition: uint16(i), usual: p.batchOf(v.Projection)}
+		f := &feed{p: p, view: v, tapes: p.tapes[i], partition: uint16(i)}
+		f.usual, f.lingers = p.batchOf(v.Projection)
 		f.most = f.usual
 		c.feeds.Go(func() { f.run(ctx) })
 	}
 	return c
 }
 
-// batchOf is how many events a batch of a projection has at most.
-func (p *Projector) batchOf(name projections.Projection) int {
+// batchOf is how many events a batch of a projection has at most, and how often
+// it waits for more in a rush.
+func (p *Projector) batchOf(name projections.Projection) (most, lingers int) {
 	if name == projections.ProjectionUsage {
-		return cmp.Or(p.MostEvents, mostOfFew)
+		return cmp.Or(p.MostEvents, mostOfFew), lingersOfFew
 	}
-	return cmp.Or(p.MostEvents, mostEvents)
+	return cmp.Or(p.MostEvents, mostEvents), 1
 }
 
 // viewsOf is the views of one projection: the one that serves, the one that is

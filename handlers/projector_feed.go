@@ -24,6 +24,8 @@ type feed struct {
 	// which of some the database refuses, all up to cautious.
 	usual, most int
 	cautious    uint64
+	// lingers is how often a batch waits for more while there is a rush of events.
+	lingers int
 	// refused is an event that the database is known to refuse.
 	refused *projections.Inapplicable
 	// ahead is how often the rows were found to be ahead of the log.
@@ -231,8 +233,13 @@ func (b *builder) fill(ctx context.Context, batch *projections.Batch) (through u
 	if err != nil || gone > 0 {
 		return gone, asInapplicable(err)
 	}
-	linger := time.NewTimer(cmp.Or(b.feed.p.Linger, usualLinger))
+	linger := time.NewTicker(cmp.Or(b.feed.p.Linger, usualLinger))
 	defer linger.Stop()
+	lingered := 0
+	enough := func() bool {
+		lingered++
+		return lingered >= b.feed.lingers || batch.Events < lingered*rush
+	}
 	for over, bytes := false, 0; ; {
 		for i := range events {
 			size, err := b.add(batch, &events[i])
@@ -248,14 +255,14 @@ func (b *builder) fill(ctx context.Context, batch *projections.Batch) (through u
 		if events = b.listener.more(limit - batch.Events); len(events) > 0 {
 			select {
 			case <-linger.C:
-				over = true
+				over = enough()
 			default:
 			}
 			continue
 		}
 		select {
 		case <-linger.C:
-			over = true
+			over = enough()
 			events = b.listener.more(limit - batch.Events)
 		case <-ctx.Done():
 			return through, ctx.Err()

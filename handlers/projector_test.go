@@ -123,7 +123,7 @@ func TestTheLogIsReadOnceForAllProjections(t *testing.T) {
 	lie(t, func(t *testing.T, b *bed) {
 		n := b.node()
 		key, _ := n.agent("agent_ollie")
-		n.decide(key, 3000)
+		n.decide(key, 4500)
 		log := &counting{ProjectorLog: n.log}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -155,6 +155,56 @@ type counting struct {
 func (c *counting) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorded, error) error) error {
 	return c.ProjectorLog.Scan(ctx, q, func(r domain.Recorded, err error) error {
 		c.read.Add(1)
+		return yield(r, err)
+	})
+}
+
+// TestCountsWaitForARush has usage written once for what comes in a second of a
+// rush, and at once otherwise.
+func TestCountsWaitForARush(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		every       int // events in 5ms
+		least, most int // batches
+	}{
+		{"a rush", 150, 1, 2},
+		{"no rush", 20, 5, 100},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lie(t, func(t *testing.T, b *bed) {
+				n := b.node()
+				key, _ := n.agent("agent_ollie")
+				n.decide(key, 4500)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				p := &handlers.Projector{Log: &paced{n.log, c.every}, Store: b.views, Logs: slog.New(slog.DiscardHandler)}
+				done := make(chan struct{})
+				go func() { defer close(done); _ = p.Run(ctx) }()
+				time.Sleep(time.Minute)
+				b.wantRows(decisionsV1)
+				batches, counted := b.views.counts()
+				if batches < c.least || batches > c.most || counted != 4500 {
+					t.Errorf("got %d decisions counted in %d batches, want 4500 in %d to %d", counted, batches, c.least, c.most)
+				}
+				cancel()
+				<-done
+			})
+		})
+	}
+}
+
+// paced yields so many events, and rests for 5ms.
+type paced struct {
+	handlers.ProjectorLog
+	every int
+}
+
+func (p *paced) Scan(ctx context.Context, q domain.Scan, yield func(domain.Recorded, error) error) error {
+	n := 0
+	return p.ProjectorLog.Scan(ctx, q, func(r domain.Recorded, err error) error {
+		if n++; n%p.every == 0 {
+			time.Sleep(5 * time.Millisecond)
+		}
 		return yield(r, err)
 	})
 }

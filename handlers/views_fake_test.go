@@ -407,6 +407,17 @@ func (f *fakeViews) seqs(v projections.View) (seqs []uint64) {
 	return seqs
 }
 
+// counts is how many batches of usage of one agent there were, and the sum of it.
+func (f *fakeViews) counts() (batches int, sum int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, row := range f.views[projections.View{Projection: projections.ProjectionUsage, Version: 1}].usage {
+		batches++
+		sum += row.Count
+	}
+	return batches, sum
+}
+
 func (f *fakeViews) version(p projections.Projection) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -43,18 +43,18 @@ func (b *Batch) addUsage(r *domain.Recorded) error {
 		return err
 	}
 	at := r.At.UTC()
-	key := usageKey{stream: domain.Stream{Account: r.Account, Agent: r.Agent}, outcome: d.Outcome}
+	key := usageKey{stream: domain.Stream{Account: text(r.Account), Agent: text(r.Agent)}, outcome: text(d.Outcome)}
 	key.day = time.Date(at.Year(), at.Month(), at.Day(), 0, 0, 0, 0, time.UTC).Unix()
 	if d.Request.Amount != "" {
-		key.currency = d.Request.Currency
+		key.currency = text(d.Request.Currency)
 	}
 	i, ok := b.usage[key]
 	if !ok {
 		i = len(b.Usage)
 		b.usage[key] = i
 		b.Usage = append(b.Usage, UsageRow{
-			Account: text(r.Account), Agent: text(r.Agent), Day: time.Unix(key.day, 0).UTC(),
-			Outcome: text(d.Outcome), Currency: text(key.currency),
+			Account: key.stream.Account, Agent: key.stream.Agent, Day: time.Unix(key.day, 0).UTC(),
+			Outcome: key.outcome, Currency: key.currency,
 		})
 	}
 	row := &b.Usage[i]

@@ -149,11 +149,12 @@ func dayOf(t time.Time) time.Time {
 }
 
 func applyUsage(ctx context.Context, w writer, v projections.View, b *projections.Batch) error {
-	return each(ctx, w, v, b.Usage, func(*projections.UsageRow) uint64 { return 0 }, `
+	return w.merge(ctx, len(b.Usage), of(v, `
 		INSERT INTO usage_v0 (account, agent, day, outcome, currency, count, billions, rest) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (account, day, agent, outcome, currency) DO UPDATE SET
-			count = usage_v0.count + excluded.count, billions = usage_v0.billions + excluded.billions, rest = usage_v0.rest + excluded.rest`,
-		func(r *projections.UsageRow) []any {
+			count = usage_v0.count + excluded.count, billions = usage_v0.billions + excluded.billions, rest = usage_v0.rest + excluded.rest`),
+		func(i int) []any {
+			r := &b.Usage[i]
 			return []any{string(r.Account), string(r.Agent), r.Day, string(r.Outcome), string(r.Currency), r.Count, r.Billions, r.Rest}
 		})
 }

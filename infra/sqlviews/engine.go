@@ -44,6 +44,9 @@ type writer interface {
 	script(ctx context.Context, sql string) error
 	// each runs one statement n times. Its error may be a [rowError].
 	each(ctx context.Context, n int, sql string, args func(i int) []any) error
+	// merge runs an INSERT for the VALUES of n rows, of which no two are the same
+	// by what it calls a conflict. Its error may be a [rowError].
+	merge(ctx context.Context, n int, sql string, args func(i int) []any) error
 	// decisions adds rows to a view of them.
 	decisions(ctx context.Context, version int, rows []projections.DecisionRow) error
 	// drop removes tables, or returns [projections.ErrBusy].

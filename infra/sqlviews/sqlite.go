@@ -186,6 +186,10 @@ func (t *liteTx) each(ctx context.Context, n int, sql string, args func(i int) [
 	return nil
 }
 
+func (t *liteTx) merge(ctx context.Context, n int, sql string, args func(i int) []any) error {
+	return t.each(ctx, n, sql, args)
+}
+
 // rowOf is an error with the row it is about.
 func rowOf(i int, err error) error {
 	if refused, ok := errors.AsType[*rowError](err); ok {

@@ -322,6 +322,8 @@ func TestCallsThatCantBeReadBlock(t *testing.T) {
 		"URL of a file":                {strings.Replace(fetched, "https://Docs.Example.com:8443", "file://", 1), "no url that begins with"},
 		"URL with a user":              {strings.Replace(fetched, "https://", "https://good.example.com@", 1), "a user's name"},
 		"URL of two readings":          {strings.Replace(fetched, "https://Docs.Example.com", `https://evil.example.com\\@good.example.com`, 1), "no url that begins with"},
+		"a search in no directory":     {`{"hook_event_name":"PreToolUse","tool_name":"Glob","tool_input":{"pattern":"../*"}}`, "names no directory"},
+		"a move of nothing":            {`{"hook_event_name":"PreToolUse","tool_name":"apply_patch","tool_input":{"command":"*** Begin Patch\n*** Move to: b\n"}}`, "moves a file that it doesn't name"},
 		"URL that climbs":              {strings.Replace(fetched, "/a/b%20c", "/a/%2E./b", 1), "write where it leads"},
 		"URL with backslashes":         {strings.Replace(fetched, "/a/b%20c", `/a\\..\\b`, 1), "write where it leads"},
 		"a climbing glob":              {strings.Replace(glob, "**/", "**/../../", 1), "climbs behind a wildcard"},

@@ -3,8 +3,9 @@ package hook
 import (
 	"errors"
 	"fmt"
-	"path"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/behalf-platform/behalf"
@@ -12,36 +13,76 @@ import (
 
 // touch asks about a path and, where links lead elsewhere, about that place too:
 // the server judges a path by its text alone.
-func touch(action, name, cwd string) []behalf.Ask {
+func touch(action, name, cwd string) ([]behalf.Ask, error) {
 	asks := []behalf.Ask{{Action: action, Path: name, Cwd: cwd}}
-	if real := behind(name, cwd); real != "" {
-		asks = append(asks, behalf.Ask{Action: action, Path: real, Cwd: cwd})
+	whole := name
+	switch {
+	case filepath.IsAbs(name):
+	case filepath.IsAbs(cwd):
+		whole = cwd + string(filepath.Separator) + name
+	default:
+		return asks, nil // the server denies it wherever a path matters
 	}
-	return asks
+	// A tool may clean the path first, or leave .. to the system, to which it is
+	// what lies above the place a link leads to.
+	clean := filepath.Clean(whole)
+	for _, reading := range []string{clean, whole} {
+		real, err := follow(reading)
+		if err != nil {
+			return nil, err
+		}
+		same := func(ask behalf.Ask) bool { return ask.Path == real }
+		if real != clean && !slices.ContainsFunc(asks, same) {
+			asks = append(asks, behalf.Ask{Action: action, Path: real, Cwd: cwd})
+		}
+	}
+	return asks, nil
 }
 
-// behind is where links lead from a path, or empty if that is where it says. Of
-// a file that isn't there yet, its directory is looked at.
-func behind(name, cwd string) string {
-	if !filepath.IsAbs(name) {
-		if !filepath.IsAbs(cwd) {
-			return "" // the server denies it wherever a path matters
+// mostLinks is how many links are followed; systems follow fewer.
+const mostLinks = 255
+
+// follow is where the system gets to by an absolute path. A link is followed to
+// where nothing is, too: writing makes it there. What isn't a link, or isn't
+// there, is taken as it is written.
+func follow(name string) (string, error) {
+	at, rest := root(name)
+	for links := 0; len(rest) > 0; {
+		next := rest[0]
+		rest = rest[1:]
+		switch next {
+		case "", ".":
+			continue
+		case "..":
+			at = filepath.Dir(at)
+			continue
 		}
-		name = filepath.Join(cwd, name)
+		here := filepath.Join(at, next)
+		target, err := os.Readlink(here)
+		if err != nil {
+			at = here
+			continue
+		}
+		if links++; links > mostLinks {
+			return "", errors.New("the path leads through too many links")
+		}
+		more := segments(target)
+		if filepath.IsAbs(target) {
+			at, more = root(target)
+		}
+		rest = append(more, rest...)
 	}
-	name = filepath.Clean(name)
-	for dir, rest := name, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
-		real, err := filepath.EvalSymlinks(dir)
-		if err == nil {
-			if real = filepath.Join(real, rest); real != name {
-				return real
-			}
-			return ""
-		}
-		if dir == filepath.Dir(dir) {
-			return ""
-		}
-	}
+	return at, nil
+}
+
+// root is where an absolute path begins, and its segments from there.
+func root(name string) (at string, rest []string) {
+	volume := filepath.VolumeName(name)
+	return volume + string(filepath.Separator), segments(name[len(volume):])
+}
+
+func segments(name string) []string {
+	return strings.Split(filepath.ToSlash(name), "/")
 }
 
 // search is a tool that looks through a directory. A glob may lead out of it.
@@ -62,16 +103,15 @@ func search(c *call, in input) ([]behalf.Ask, error) {
 		return nil, fmt.Errorf("the tool %s has a pattern that climbs behind a wildcard", c.Tool)
 	case strings.HasPrefix(fixed, "/") || strings.HasPrefix(fixed, "~"):
 		dir = fixed
-	case climbs(fixed): // judged where it leads
-		if !path.IsAbs(dir) {
-			dir = path.Join(c.Cwd, dir)
-		}
-		dir = path.Join(dir, fixed)
-	}
-	if dir == "" {
+	case dir == "":
 		return nil, errors.New("the call names no directory, and the editor told no cwd")
+	case climbs(fixed): // judged where it leads
+		if !filepath.IsAbs(dir) && c.Cwd != "" {
+			dir = c.Cwd + "/" + dir
+		}
+		dir += "/" + fixed
 	}
-	return touch(FileSearch, dir, c.Cwd), nil
+	return touch(FileSearch, dir, c.Cwd)
 }
 
 // literal is what a glob says before its first wildcard, in whole segments.

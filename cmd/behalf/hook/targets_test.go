@@ -67,14 +67,30 @@ func TestAPathThatLeadsElsewhereIsAskedAboutTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(filepath.Join(dir, "secret"), filepath.Join(dir, "work", "link")); err != nil {
-		t.Fatal(err)
+	link := func(target, name string) {
+		t.Helper()
+		if err := os.Symlink(target, filepath.Join(dir, "work", name)); err != nil {
+			t.Fatal(err)
+		}
 	}
+	link(filepath.Join(dir, "secret"), "link")
+	link(filepath.Join(dir, "secret", "not-yet"), "dangling")
+	link("../secret/./nor/this", "relative")
+	link("dangling", "twice")
+	link("round", "round")
+	write := "file.write " + dir
 	for path, want := range map[string]string{
-		dir + "/work/new.go":         "file.write " + dir + "/work/new.go",
-		dir + "/work/link/key":       "file.write " + dir + "/work/link/key|file.write " + dir + "/secret/key",
-		"link/deep/er":               "file.write link/deep/er|file.write " + dir + "/secret/deep/er",
-		dir + "/work/../work/new.go": "file.write " + dir + "/work/../work/new.go",
+		dir + "/work/new.go":         write + "/work/new.go",
+		dir + "/work/link/key":       write + "/work/link/key|" + write + "/secret/key",
+		"link/deep/er":               "file.write link/deep/er|" + write + "/secret/deep/er",
+		dir + "/work/../work/new.go": write + "/work/../work/new.go",
+		dir + "/work/dangling":       write + "/work/dangling|" + write + "/secret/not-yet",
+		dir + "/work/relative":       write + "/work/relative|" + write + "/secret/nor/this",
+		dir + "/work/twice":          write + "/work/twice|" + write + "/secret/not-yet",
+		// Cleaned it is below work; to the system it is beside what the link leads to.
+		dir + "/work/link/../key":          write + "/work/link/../key|" + write + "/key",
+		"link/../key":                      "file.write link/../key|" + write + "/key",
+		dir + "/work/dangling/../link/key": write + "/work/dangling/../link/key|" + write + "/secret/key|" + write + "/secret/link/key",
 	} {
 		s := newServer(t, allowing)
 		call := `{"hook_event_name":"PreToolUse","tool_name":"Write","cwd":"` + dir + `/work","tool_input":{"file_path":"` + path + `"}}`
@@ -85,6 +101,8 @@ func TestAPathThatLeadsElsewhereIsAskedAboutTwice(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", path, got, want)
 		}
 	}
+	round := `{"hook_event_name":"PreToolUse","tool_name":"Write","tool_input":{"file_path":"` + dir + `/work/round"}}`
+	run(t, Options{Editor: ClaudeCode}, envOf(t, newServer(t, allowing).URL), strings.NewReader(round)).says(t, ClaudeCode, "The permission layer is unavailable", "too many links")
 
 	// One that may not be written is enough.
 	s := newServer(t, func(w http.ResponseWriter, _ *http.Request, body []byte) {

@@ -99,7 +99,7 @@ func file(action string) tool {
 		if err != nil {
 			return nil, fmt.Errorf("the tool %s %w", c.Tool, err)
 		}
-		return touch(action, path, c.Cwd), nil
+		return touch(action, path, c.Cwd)
 	}
 }
 

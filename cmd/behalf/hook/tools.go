@@ -3,6 +3,7 @@ package hook
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -123,32 +124,21 @@ func only(paths ...string) (one string, err error) {
 
 // fetch is a tool that reads a URL. Its query and fragment are not asked about,
 // since they may hold secrets, and a target is recorded in clear; they are in
-// the arguments' digest.
+// the arguments' digest. What is wrong with a URL is said without it for that
+// reason.
 func fetch(c *call, in input) ([]behalf.Ask, error) {
 	u, err := url.Parse(in.URL)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Opaque != "":
-		return nil, fmt.Errorf("the tool %s has no url that begins with http:// or https://", c.Tool) // it may hold a secret
+		return nil, fmt.Errorf("the tool %s has no url that begins with http:// or https://", c.Tool)
 	case u.User != nil:
 		return nil, fmt.Errorf("the tool %s has a url with a user's name in it", c.Tool)
-	case ambiguous(in.URL, u):
-		return nil, fmt.Errorf("the tool %s has a url with a backslash, or a . or .. in its path; write where it leads", c.Tool)
 	}
-	resource := url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: u.Path, RawPath: u.RawPath}
-	return []behalf.Ask{{Action: WebFetch, Vendor: u.Host, Resource: resource.String()}}, nil
-}
-
-// ambiguous reports whether browsers make another path of a URL than is written.
-func ambiguous(text string, u *url.URL) bool {
-	if strings.Contains(text, `\`) {
-		return true
+	ask, err := behalf.AskOf(&http.Request{URL: u})
+	if err != nil || strings.Contains(in.URL, `\`) { // which browsers take for a slash
+		return nil, fmt.Errorf("the tool %s has a url that can be read in more than one way, by a backslash, a . or .. in its path, or its host; write where it leads", c.Tool)
 	}
-	for segment := range strings.SplitSeq(strings.ToLower(u.EscapedPath()), "/") {
-		if s := strings.ReplaceAll(segment, "%2e", "."); s == "." || s == ".." {
-			return true
-		}
-	}
-	return false
+	return []behalf.Ask{{Action: WebFetch, Vendor: ask.Vendor, Resource: ask.Resource}}, nil
 }
 
 func spawn(_ *call, in input) ([]behalf.Ask, error) {

@@ -17,9 +17,9 @@ import (
 // [*Unavailable]. An error of run's is returned as it is.
 //
 // When the packet says Reserved, what came of it is reported: executed if run
-// returns nil, failed, which gives back what it spent, if it returns an error or
-// panics, and nothing if the error Is [ErrOutcomeUnknown] or of a context, as
-// nobody knows then. A report that fails is an [*Unreported].
+// returns nil, failed, which gives back what it spent, if it returns an error,
+// and nothing if the error Is [ErrOutcomeUnknown] or of a context, or if run
+// panics, as nobody knows then. A report that fails is an [*Unreported].
 //
 // Guard asks again, a few times, with the idempotency key it makes for the call,
 // only if it is open whether the server decided; so the ask may have no key of
@@ -41,13 +41,15 @@ type GuardOption func(*guard)
 
 // WaitForApproval waits for a person if one is required, at most so long, or
 // with 0 as long as ctx and the approval last, and verifies the same again when
-// they said yes. Only that decision can allow.
+// they said yes. Only that decision can allow. Less than 0 doesn't wait: it is a
+// time that is over.
 func WaitForApproval(most time.Duration) GuardOption {
-	return func(g *guard) { g.waits, g.most = true, most }
+	return func(g *guard) { g.waits, g.most = most >= 0, most }
 }
 
 // ReportSpent has *amount reported as what was executed, when run has returned:
-// a decimal number, at most what was allowed, or "" for all of it.
+// a decimal number, at most what was allowed, or "" for all of it. It is about
+// one call: a [Middleware] or [Transport] that has it blocks everything.
 func ReportSpent(amount *string) GuardOption {
 	return func(g *guard) { g.spent = amount }
 }
@@ -61,7 +63,11 @@ func WithoutReport() GuardOption {
 // OnBlocked is told of each ask that was not allowed, and of what could not be
 // reported, such as to log it. It can't change anything.
 func OnBlocked(tell func(context.Context, error)) GuardOption {
-	return func(g *guard) { g.tell = tell }
+	return func(g *guard) {
+		if tell != nil {
+			g.tell = tell
+		}
+	}
 }
 
 // ending is what came of an action, as far as it is known.
@@ -90,6 +96,8 @@ type guard struct {
 	most   time.Duration
 	spent  *string
 	silent bool
+	// shared is whether it is of many calls.
+	shared bool
 	tell   func(context.Context, error)
 }
 
@@ -144,6 +152,8 @@ func (g *guard) ready(ask *Ask) error {
 		return errors.New("there is no client")
 	case g.client.Token == "":
 		return errors.New("the client has no Token")
+	case g.shared && g.spent != nil:
+		return errors.New("ReportSpent is about one call, and this is for many")
 	case ask.Action == "":
 		return &Error{Code: invalid, Field: "/action", Message: "is required"}
 	case ask.IdempotencyKey != "":
@@ -204,7 +214,7 @@ func (g *guard) await(ctx context.Context, packet Packet) error {
 
 // act acts on an allow, unless it is too late, and reports what came of it.
 func (g *guard) act(ctx context.Context, p Packet, act func(context.Context, Packet) (ending, error)) (err error) {
-	end := failed // what panics has failed
+	end := unknown // what panics may have done it
 	defer func() {
 		if report := g.report(ctx, p, end); report != nil {
 			g.tell(ctx, report)
@@ -212,6 +222,7 @@ func (g *guard) act(ctx context.Context, p Packet, act func(context.Context, Pac
 		}
 	}()
 	if ctx.Err() != nil {
+		end = failed
 		err := &Unavailable{Err: fmt.Errorf("it was allowed too late, and not run: %w", ctx.Err())}
 		g.tell(ctx, err)
 		return err

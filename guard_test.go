@@ -93,7 +93,7 @@ func wantDenied(t *testing.T, s *stand, asked behalf.Ask, code string) {
 	}
 }
 
-func TestGuardReportsAPanicAsFailedAndLetsItGoOn(t *testing.T) {
+func TestGuardReportsNothingAfterAPanicAndLetsItGoOn(t *testing.T) {
 	overBoth(t, func(t *testing.T, s *stand, permission string) {
 		func() {
 			defer func() {
@@ -103,8 +103,8 @@ func TestGuardReportsAPanicAsFailedAndLetsItGoOn(t *testing.T) {
 			}()
 			_ = s.agent.Guard(t.Context(), buy("40"), func(context.Context, behalf.Packet) error { panic(errDeclined) })
 		}()
-		if left, n := s.left(permission), s.unreported(); left != "100.00" || n != 0 {
-			t.Errorf("got %s left and %d unreported, want all of it back", left, n)
+		if left, n := s.left(permission), s.unreported(); left != "60.00" || n != 1 {
+			t.Errorf("got %s left and %d unreported, want it to stay spent: it may have been done", left, n)
 		}
 	})
 }
@@ -123,6 +123,9 @@ func TestGuardWaitsForAPerson(t *testing.T) {
 		err := s.agent.Guard(t.Context(), deploy("x"), neverRun(t), behalf.WaitForApproval(100*time.Millisecond))
 		if !errors.As(err, &required) || required.Packet.ApprovalID != first {
 			t.Errorf("waiting too short: got %v, want approval %s required", err, first)
+		}
+		if err := s.agent.Guard(t.Context(), deploy("x"), neverRun(t), behalf.WaitForApproval(-1)); !isRequired(err) {
+			t.Errorf("with a time that is over: got %v, want the approval required at once", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
@@ -233,7 +236,10 @@ func TestGuardRunsNothingForACallerWhoIsGone(t *testing.T) {
 		}
 		for name, misuse := range map[string]func() error{
 			"no executor": func() error { return s.agent.Guard(t.Context(), buy("40"), nil) },
-			"no action":   func() error { return s.agent.Guard(t.Context(), behalf.Ask{}, neverRun(t)) },
+			"nobody to tell": func() error {
+				return s.agent.Guard(t.Context(), behalf.Ask{}, neverRun(t), behalf.OnBlocked(nil))
+			},
+			"no action": func() error { return s.agent.Guard(t.Context(), behalf.Ask{}, neverRun(t)) },
 			"a key of its own, which two calls could have": func() error {
 				a := buy("40")
 				a.IdempotencyKey = "k"

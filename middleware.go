@@ -16,9 +16,11 @@ import (
 // for [OnBlocked]. The handler finds the packet with [PacketOf].
 //
 // Outcomes are reported by the status it answers with: executed below 400,
-// failed below 500, and nothing above, since nobody knows what was done.
+// failed below 500, and nothing above or after a panic, since nobody knows what
+// was done.
 func Middleware(client *Client, ask func(*http.Request) Ask, options ...GuardOption) func(http.Handler) http.Handler {
 	g := newGuard(client, options)
+	g.shared = true
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			asked := Ask{} // which asks for nothing, and gets it

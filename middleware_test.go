@@ -59,9 +59,9 @@ func TestOutcomesAreReportedByTheStatus(t *testing.T) {
 			{"served late", served.Client(), served.URL + "/open/late", "60.00", 1},
 			{"refused", served.Client(), served.URL + "/open/refused", "60.00", 1},
 			{"broken", served.Client(), served.URL + "/open/broken", "50.00", 2},
-			{"aborted", served.Client(), served.URL + "/abort", "50.00", 2},
+			{"aborted", served.Client(), served.URL + "/abort", "40.00", 3},
 		} {
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.url, nil)
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.url, nil) // which is sent once
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,6 +109,13 @@ func TestMiddlewareSaysWhyItBlocks(t *testing.T) {
 	blocked(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil))
 	if w.Code != http.StatusServiceUnavailable || !isUnavailable(told) {
 		t.Errorf("without an ask: got %d, %v; want 503", w.Code, told)
+	}
+	spent := "1.00"
+	blocked = behalf.Middleware(fakeHTTP(t, said{status: 200, body: packet}).client, func(*http.Request) behalf.Ask { return ask }, behalf.ReportSpent(&spent))
+	w = httptest.NewRecorder()
+	blocked(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil))
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("with one amount for all calls: got %d, want 503", w.Code)
 	}
 	if _, ok := behalf.PacketOf(t.Context()); ok {
 		t.Error("got a packet where there was no middleware")

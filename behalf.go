@@ -33,6 +33,9 @@ type Client struct {
 	BaseURL string
 	// Token is an agent's key (bhf_sk_…) or a member's token (bhf_dev_…).
 	Token string
+	// AgentID, if it is set, is the one agent whose packets [Client.Verify] takes.
+	// It bears on what is asked without an agent's name, too.
+	AgentID string
 	// HTTPClient sends the requests; nil stands for a usual one. Redirects are
 	// refused whatever it says: the token would go along.
 	HTTPClient *http.Client
@@ -138,15 +141,29 @@ func (c *Client) exchange(ctx context.Context, r request) (at string, body []byt
 	return at, body, nil
 }
 
-// asking marks, in a context, a request to the permission layer itself.
-type asking struct{}
+// asking is, in a context, what a client asks the permission layer itself: no
+// request but this one.
+type asking struct {
+	client  *Client
+	address string
+}
+
+// askingKey is where a context has an asking.
+type askingKey struct{}
+
+// asks reports whether a request is one of the client's own to the permission
+// layer.
+func (c *Client) asks(r *http.Request) bool {
+	a, ok := r.Context().Value(askingKey{}).(asking)
+	return ok && a.client == c && a.address == r.URL.String()
+}
 
 // send sends a request over HTTP. The answer's body is the caller's to close.
 func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if c.NATS != nil {
 		return nil, &NotOverNATS{Operation: r.name()}
 	}
-	req, err := c.build(context.WithValue(ctx, asking{}, true), r)
+	req, err := c.build(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +191,7 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the server's address: %w", ErrUnavailable, &certain{err})
 	}
+	req = req.WithContext(context.WithValue(ctx, askingKey{}, asking{c, req.URL.String()}))
 	req.Header.Set("User-Agent", "behalf-go")
 	req.Header.Set("Accept", "application/json")
 	if c.Token != "" {

@@ -20,14 +20,16 @@ import (
 // [*url.Error] of an [http.Client].
 //
 // Outcomes are reported by the status: executed below 400, failed below 500, and
-// above, or without an answer, nothing, since nobody knows what was done. The
-// Client's own requests pass, should they come this way.
+// above, or without an answer, nothing, since nobody knows what was done. What
+// the Client itself asks passes, should it come this way.
 type Transport struct {
 	Client *Client
 	// Base sends what was allowed; nil stands for [http.DefaultTransport].
 	Base http.RoundTripper
 	// Ask says what to ask before a request is sent; nil stands for [AskOf]. It
-	// must leave the request as it is. After an error nothing is sent.
+	// gets what will be sent, a copy of the caller's request: an Ask that reads
+	// the body has to close it and put another in its place. After an error
+	// nothing is sent.
 	Ask     func(*http.Request) (Ask, error)
 	Options []GuardOption
 }
@@ -38,12 +40,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	if r.Context().Value(asking{}) != nil && base != t {
+	if t.Client.asks(r) && base != t {
 		return base.RoundTrip(r)
 	}
+	r = r.Clone(r.Context()) // whatever becomes of the caller's while a person is asked
 	var resp *http.Response
 	sent, done := false, false
 	g := newGuard(t.Client, t.Options)
+	g.shared = true
 	ask, err := t.ask(r, base)
 	if err != nil {
 		err = &Unavailable{Err: err}
@@ -167,8 +171,8 @@ func vendorOf(scheme, host string) (string, error) {
 	return ascii, nil
 }
 
-// strays reports whether a server could take a path, once it has decoded it, for
-// one that lies elsewhere.
+// strays reports whether a server could take a path, once it has decoded it, be
+// it twice, for one that lies elsewhere.
 func strays(path string) bool {
 	for segment := range strings.FieldsFuncSeq(path, func(c rune) bool { return c == '/' || c == '\\' }) {
 		segment, _, _ = strings.Cut(segment, ";")
@@ -176,5 +180,6 @@ func strays(path string) bool {
 			return true
 		}
 	}
-	return false
+	again, err := url.PathUnescape(path)
+	return err == nil && again != path && strays(again)
 }

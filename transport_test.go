@@ -39,6 +39,9 @@ func TestAskOf(t *testing.T) {
 		{"GET", `https://example.com/public/..%5cadmin`, "", behalf.Ask{}},
 		{"GET", "https://example.com/public/..;x=y/admin", "", behalf.Ask{}},
 		{"GET", "https://example.com/public/./", "", behalf.Ask{}},
+		{"GET", "https://example.com/public/%252e%252E/admin", "", behalf.Ask{}},
+		{"GET", "https://example.com/public/..%25252fadmin", "", behalf.Ask{}},
+		{"GET", "https://example.com/100%25/a", "", behalf.Ask{Action: "http.get", Vendor: "example.com", Resource: "https://example.com/100%25/a"}},
 		{"GET", "ftp://example.com/", "", behalf.Ask{}},
 		{"GET", "https:opaque", "", behalf.Ask{}},
 		{"GET", "https:///a", "", behalf.Ask{}},
@@ -147,12 +150,16 @@ func TestTransportBlocksWhatItCantAskFor(t *testing.T) {
 	for name, transport := range map[string]*behalf.Transport{
 		"an ask that fails": {Client: f.client, Ask: func(*http.Request) (behalf.Ask, error) { return ask, errors.New("which order?") }},
 		"the usual ask, of a request that may lead elsewhere": {Client: f.client},
-		"a loop":     loop,
-		"the zero":   {},
-		"no Client":  {Ask: func(*http.Request) (behalf.Ask, error) { return ask, nil }},
-		"no Ask yet": {Client: f.client, Ask: func(*http.Request) (behalf.Ask, error) { return behalf.Ask{}, nil }},
+		"a loop":             loop,
+		"the zero":           {},
+		"no Client":          {Ask: func(*http.Request) (behalf.Ask, error) { return ask, nil }},
+		"one amount for all": {Client: f.client, Ask: func(*http.Request) (behalf.Ask, error) { return ask, nil }},
+		"no Ask yet":         {Client: f.client, Ask: func(*http.Request) (behalf.Ask, error) { return behalf.Ask{}, nil }},
 	} {
 		transport.Options = []behalf.GuardOption{behalf.OnBlocked(func(_ context.Context, err error) { told = err })}
+		if name == "one amount for all" {
+			transport.Options = append(transport.Options, behalf.ReportSpent(new(string)))
+		}
 		told = nil
 		body := &closing{Reader: strings.NewReader("order")}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target.URL+"/a/../b", body)
@@ -199,5 +206,72 @@ func TestTransportLetsItsOwnClientThrough(t *testing.T) {
 		if called := target.calls() != ""; called != allowed || isDenied(err) == allowed {
 			t.Errorf("%s: got %v, called %t", path, err, called)
 		}
+	}
+}
+
+// What else is sent with the context of what the client asks is verified, and so
+// is what another client asks.
+func TestTransportLetsNothingThroughBesidesItsOwnClient(t *testing.T) {
+	t.Parallel()
+	f, target := fakeHTTP(t, said{status: 401, body: "no"}), mustSite(t)
+	guarded := &behalf.Transport{Client: f.client}
+	var err error
+	first := true
+	f.client.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		if first { // such as to fetch a token
+			first = false
+			var more *http.Request
+			if more, err = http.NewRequestWithContext(r.Context(), http.MethodGet, target.URL+"/token", nil); err != nil {
+				t.Error(err)
+			}
+			var resp *http.Response
+			if resp, err = guarded.RoundTrip(more); err == nil {
+				resp.Body.Close()
+				t.Error("it was sent")
+			}
+		}
+		return http.DefaultTransport.RoundTrip(r)
+	})}
+	_, _ = f.client.Verify(t.Context(), ask) // which is what the other is sent in
+	if !isUnavailable(err) || target.calls() != "" {
+		t.Errorf("with the client's context: got %v", err)
+	}
+	other := &behalf.Client{BaseURL: target.URL, Token: "bhf_sk_x", HTTPClient: &http.Client{Transport: guarded}}
+	if _, err := other.Verify(t.Context(), ask); !isUnavailable(err) || target.calls() != "" {
+		t.Errorf("another client: got %v", err)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// What is sent is what was asked about.
+func TestTransportSendsWhatWasAskedAbout(t *testing.T) {
+	t.Parallel()
+	target := mustSite(t)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target.URL+"/open/a", strings.NewReader("order"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := handledBy(t, func(w http.ResponseWriter, _ *http.Request) {
+		r.URL.Path, r.Method = "/secret", http.MethodDelete // while it is decided
+		_, _ = io.WriteString(w, packet)
+	})
+	body := &closing{Reader: strings.NewReader("order")}
+	r.Body = body
+	web := &behalf.Transport{Client: asked, Ask: func(r *http.Request) (behalf.Ask, error) {
+		text, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		r.Body = io.NopCloser(strings.NewReader(string(text)))
+		return ask, err
+	}}
+	resp, err := web.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if calls := target.calls(); calls != "POST /open/a order" || !body.closed.Load() || r.Body != body {
+		t.Errorf("got the calls %q, body closed %t", calls, body.closed.Load())
 	}
 }

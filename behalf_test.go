@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/behalf-platform/behalf"
 )
 
@@ -110,6 +112,8 @@ func TestVerifyFailsClosedOnEveryOtherAnswer(t *testing.T) {
 		"a 403 by some proxy":         {403, `{"error":"denied"}`},
 		"an error without its code":   {400, `{"error":{"message":"x"}}`},
 		"an answer to something else": {200, `{"agentId":"ollie","wouldBe":"allowed"}`},
+		"what would be":               {200, packetWith(`{`, `{"wouldBe":"allowed",`)},
+		"a dry run":                   {200, packetWith(`{`, `{"dryRun":true,`)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -169,6 +173,34 @@ func TestVerifyWantsTheAnswerToItsAsk(t *testing.T) {
 				t.Errorf("got %t, %v; want ErrUnavailable", p.Allowed, err)
 			}
 		})
+	}
+}
+
+// A client that knows whose key it has takes no packet of another agent, whether
+// the ask names one or not.
+func TestAClientsAgentIsTheOnlyOne(t *testing.T) {
+	t.Parallel()
+	unnamed := ask
+	unnamed.AgentID = ""
+	for transport, fake := range fakes {
+		f := fake(t, said{status: 200, body: packet})
+		for agent, ok := range map[string]bool{"ollie": true, "mia": false} {
+			f.client.AgentID = agent
+			for _, asked := range []behalf.Ask{ask, unnamed} {
+				p, err := f.client.Verify(t.Context(), asked)
+				if p.Allowed != ok || (err == nil) != ok || !ok && !errors.Is(err, behalf.ErrUnavailable) {
+					t.Errorf("%s: %s, asking as %q: got %t, %v; want %t", transport, agent, asked.AgentID, p.Allowed, err, ok)
+				}
+			}
+		}
+	}
+	over, err := behalf.ConnectNATS(nats.DefaultURL, "mia", "bhf_sk_x", nats.InProcessServer(mustNATS(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	over.NATS.Close()
+	if over.AgentID != "mia" {
+		t.Errorf("got the agent %q, want the one that connects", over.AgentID)
 	}
 }
 

@@ -34,7 +34,7 @@ func ConnectNATS(url, id, token string, options ...nats.Option) (*Client, error)
 	if err != nil {
 		return nil, fmt.Errorf("%w: connect to NATS: %w", ErrUnavailable, err)
 	}
-	return &Client{NATS: conn, Token: token}, nil
+	return &Client{NATS: conn, Token: token, AgentID: id}, nil
 }
 
 // NotOverNATS is a request that the service on NATS doesn't offer. It Is

@@ -2,6 +2,7 @@ package behalf
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -142,14 +143,27 @@ func withoutScale(amount string) string {
 
 // Verify asks whether the agent whose key the client holds may do something
 // now. The decision is recorded before it is answered. Act only when err is nil
-// and the packet's Allowed is true, or leave that to [Client.Guard]: err is an [*Error] when the server refused
-// the ask as it was, and otherwise Is [ErrUnavailable].
+// and the packet's Allowed is true, or leave that to [Client.Guard]: err is an
+// [*Error] when the server refused the ask as it was, and otherwise Is
+// [ErrUnavailable].
 func (c *Client) Verify(ctx context.Context, ask Ask) (Packet, error) {
-	var p Packet
-	if err := c.call(ctx, post(ask, "verify").over("verify", ask), &p); err != nil {
+	var answer struct {
+		Packet
+		WouldBe Outcome `json:"wouldBe"`
+		DryRun  bool    `json:"dryRun"`
+	}
+	if err := c.call(ctx, post(ask, "verify").over("verify", ask), &answer); err != nil {
 		return Packet{}, err
 	}
-	if err := p.answers(&ask); err != nil {
+	p := answer.Packet
+	err := p.answers(&ask)
+	switch {
+	case answer.WouldBe != "" || answer.DryRun:
+		err = errors.New("it is what would be, and nothing was decided")
+	case err == nil && c.AgentID != "" && p.AgentID != c.AgentID:
+		err = fmt.Errorf("it is about the agent %q, and the client is %q", p.AgentID, c.AgentID)
+	}
+	if err != nil {
 		return Packet{}, fmt.Errorf("%w: the answer is no decision on what was asked: %w", ErrUnavailable, &certain{err})
 	}
 	return p, nil

@@ -72,6 +72,8 @@ func TestWhateverIsNoAllowBlocks(t *testing.T) {
 		"nothing in it":            {said{status: 200, body: "{}"}, isUnavailable, []string{noDecision, wrong, `its decision, "", is unknown`}, once},
 		"null":                     {said{status: 200, body: "null"}, isUnavailable, []string{noDecision, wrong}, once},
 		"cut off":                  {said{status: 200, body: packet[:200], short: true}, isUnavailable, []string{noDecision}, anew},
+		"a preview":                {said{status: 200, body: `{"agentId":"ollie","wouldBe":"allowed","action":"purchase","vendor":"coachella.com"}`}, isUnavailable, []string{noDecision, wrong, "nothing was decided"}, once},
+		"a dry run":                {said{status: 200, body: packetWith(`{`, `{"dryRun":true,`)}, isUnavailable, []string{noDecision, wrong, "nothing was decided"}, once},
 		"another agent":            {said{status: 200, body: packetWith(`"ollie"`, `"mia"`)}, isUnavailable, []string{noDecision, wrong, `the agent "mia", not "ollie"`}, once},
 		"another action":           {said{status: 200, body: packetWith(`"purchase"`, `"refund"`)}, isUnavailable, []string{noDecision, wrong, `the action "refund", not "purchase"`}, once},
 		"another vendor":           {said{status: 200, body: packetWith(`"coachella.com"`, `"evil.io"`)}, isUnavailable, []string{noDecision, wrong, `the vendor "evil.io"`}, once},
@@ -103,8 +105,31 @@ func TestWhateverIsNoAllowBlocks(t *testing.T) {
 						}
 					})
 				}
+				plain := fake(t, c.said).client
+				all.Go(func() { wantNoAllow(t, plain, c.said.silent, c.texts[1:]) })
 				all.Wait()
 			})
+		}
+	}
+}
+
+// wantNoAllow fails unless a Verify is answered by a whole decision that is no
+// allow, or by an error that says why there is none.
+func wantNoAllow(t *testing.T, c *behalf.Client, silent bool, texts []string) {
+	t.Helper()
+	ctx := t.Context()
+	if silent {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
+	}
+	p, err := c.Verify(ctx, ask)
+	if p.Allowed || (err == nil) == (p.Decision == "") {
+		t.Errorf("Verify: got %+v, %v; want a decision that is no allow, or an error", p, err)
+	}
+	for _, text := range texts {
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("Verify: got %v, want it to say %q", err, text)
 		}
 	}
 }

@@ -252,6 +252,8 @@ func TestWhateverGoesWrongBlocks(t *testing.T) {
 		{name: "malformed body", server: saying(200, "<html>yes</html>"), lead: unavailable},
 		{name: "not a packet", server: saying(200, `{"allowed":true}`), lead: unavailable},
 		{name: "only a yes", server: saying(200, `true`), lead: unavailable},
+		{name: "dry answer", server: changed(`{"requestId"`, `{"dryRun":true,"requestId"`), lead: unavailable, parts: []string{"nothing was decided"}},
+		{name: "a preview", server: saying(200, `{"agentId":"`+agent+`","wouldBe":"allowed","action":"shell.exec"}`), lead: unavailable},
 		{name: "empty answer", server: saying(200, ""), lead: unavailable},
 		{name: "truncated body", server: func(w http.ResponseWriter, _ *http.Request, body []byte) {
 			text := packet(body)
@@ -270,6 +272,7 @@ func TestWhateverGoesWrongBlocks(t *testing.T) {
 		{name: "unknown decision", server: changed(`"decision":"allowed"`, `"decision":"sure"`), lead: unavailable},
 		{name: "not recorded", server: changed(`"AAAAAAAJ"`, `""`), lead: unavailable},
 		{name: "no key", change: func(_ *Options, env map[string]string) { delete(env, "BEHALF_TOKEN") }, lead: unavailable, parts: []string{"no agent key is set"}},
+		{name: "no configuration", change: func(_ *Options, env map[string]string) { delete(env, "BEHALF_TOKEN"); delete(env, "BEHALF_URL") }, lead: unavailable, parts: []string{"no agent key is set"}},
 		{name: "no such server's address", change: func(_ *Options, env map[string]string) { env["BEHALF_URL"] = "behalf" }, lead: unavailable, parts: []string{"is not a URL"}},
 		{name: "broken settings", change: func(o *Options, env map[string]string) {
 			delete(env, "BEHALF_TOKEN")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ func (s *shell) runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		ask.AgentID = cmp.Or(ask.AgentID, s.getenv("BEHALF_AGENT"))
 		ask.Command, ask.Cwd = c.text, c.dir
 		ask.Arguments = map[string]any{"file": c.file, "argv": c.argv}
 		if err := wait.check(ask); err != nil {
@@ -36,7 +38,7 @@ func (s *shell) runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		code, err := c.run(s)
+		code, err := c.run(ctx, s)
 		if report {
 			s.reportRun(r, packet, code, err)
 		}
@@ -53,7 +55,8 @@ func (s *shell) runCommand() *cobra.Command {
 COMMAND is looked up before, and the same file is run, without a shell and with
 exactly these arguments. The action is shell.exec, command is the command line
 as bash would quote it, cwd is this directory, and arguments are
-{"file": …, "argv": […]}.
+{"file": …, "argv": […]}. The environment is passed on as it is, and is not
+verified: what a program makes of its variables is not seen.
 
 Exit codes: the command's own (128 and the signal's number if a signal ended it),
 or 1 denied, 2 requires approval, 3 unavailable or any error; then nothing was
@@ -67,7 +70,7 @@ else failed.`
 	cmd.Annotations = map[string]string{failsClosed: "yes"}
 	f := cmd.Flags()
 	f.SetInterspersed(false) // what follows the command is the command's
-	f.StringVar(&ask.AgentID, "agent", "", "agent that asks; it must be the key's")
+	f.StringVar(&ask.AgentID, "agent", "", "the one agent whose packets are taken; it must be the key's (BEHALF_AGENT)")
 	f.StringVar(&ask.Action, "action", hook.ShellExec, "what the command does")
 	f.StringVar(&ask.Vendor, "vendor", "", "host or URL it deals with")
 	f.StringVar(&ask.Resource, "resource", "", "what it is done to")
@@ -146,7 +149,13 @@ func newCommand(argv []string) (c boundCommand, err error) {
 
 // run runs the command and returns its exit code. An error is a command that was
 // not run.
-func (c boundCommand) run(s *shell) (code int, err error) {
+func (c boundCommand) run(ctx context.Context, s *shell) (code int, err error) {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, caught()...)
+	defer signal.Stop(signals)
+	if ctx.Err() != nil { // by a signal that came before
+		return 0, fmt.Errorf("it was allowed too late, and not run: %w", ctx.Err())
+	}
 	now, err := os.Stat(c.file)
 	switch {
 	case err != nil:
@@ -155,9 +164,6 @@ func (c boundCommand) run(s *shell) (code int, err error) {
 		return 0, fmt.Errorf("%s was replaced after it was asked about; ask again", c.file)
 	}
 	cmd := exec.Cmd{Path: c.file, Args: c.argv, Dir: c.dir, Stdin: s.in, Stdout: s.out, Stderr: s.errs}
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, caught()...)
-	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("run %s: %w", c.file, err)
 	}

@@ -2,13 +2,16 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +24,10 @@ type guard struct {
 	changes []string
 	status  int
 	before  func()
+	// silent says nothing until the caller gives up; promises is the length that
+	// an answer doesn't have.
+	silent   bool
+	promises int
 
 	mu   sync.Mutex
 	sent []string // guarded by mu
@@ -41,6 +48,13 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.Unmarshal(body, &report)
 		_, _ = io.WriteString(w, `{"requestId":"req_1","outcome":"`+report.Outcome+`"}`)
 		return
+	}
+	if g.silent {
+		<-r.Context().Done()
+		return
+	}
+	if g.promises > 0 {
+		w.Header().Set("Content-Length", strconv.Itoa(g.promises))
 	}
 	if g.status != 0 {
 		w.WriteHeader(g.status)
@@ -94,10 +108,12 @@ func TestRunRunsNothingWithoutAnAllow(t *testing.T) {
 	t.Parallel()
 	denied := []string{`"allowed","allowed":true`, `"denied","allowed":false`, `"ALLOWED"`, `"COMMAND_NOT_ALLOWED"`}
 	for name, c := range map[string]struct {
-		guard *guard
-		env   map[string]string
-		code  int
-		says  string
+		guard   *guard
+		env     map[string]string
+		unnamed bool // no --agent
+		args    []string
+		code    int
+		says    string
 	}{
 		"denied":            {guard: &guard{changes: denied}, code: 1, says: "DENIED COMMAND_NOT_ALLOWED"},
 		"requires approval": {guard: &guard{changes: []string{`"allowed","allowed":true`, `"requires_approval","allowed":false`, `"approvalRequired":false`, `"approvalRequired":true`}}, code: 2, says: "REQUIRES APPROVAL"},
@@ -106,11 +122,17 @@ func TestRunRunsNothingWithoutAnAllow(t *testing.T) {
 		"401":               {guard: &guard{status: 401}, code: 3, says: "not allowed: "},
 		"429":               {guard: &guard{status: 429}, code: 3, says: "not allowed: "},
 		"malformed":         {guard: &guard{changes: []string{"{", "<"}}, code: 3, says: "can't be read"},
+		"slow":              {guard: &guard{silent: true}, args: []string{"--timeout", "50ms"}, code: 3, says: "no whole answer from"},
+		"dry answer":        {guard: &guard{changes: []string{`{"requestId"`, `{"dryRun":true,"requestId"`}}, code: 3, says: "nothing was decided"},
+		"a preview":         {guard: &guard{changes: []string{`"decision":"allowed","allowed":true`, `"wouldBe":"allowed"`}}, code: 3, says: "nothing was decided"},
+		"broken off":        {guard: &guard{promises: 10_000}, code: 3, says: "broke off"},
 		"truncated":         {guard: &guard{changes: []string{`"risk":"low"}`, ``}}, code: 3, says: "can't be read"},
 		"empty":             {guard: &guard{changes: []string{`"requestId":"req_1",`, ``}}, code: 3, says: "doesn't say where it is recorded"},
 		"wrong agent":       {guard: &guard{changes: []string{"ollie", "mia"}}, code: 3, says: `about the agent "mia"`},
 		"wrong action":      {guard: &guard{changes: []string{"shell.exec", "file.read"}}, code: 3, says: `about the action "file.read"`},
 		"contradictory":     {guard: &guard{changes: []string{`"decision":"allowed"`, `"decision":"denied"`}}, code: 3, says: "contradicts itself"},
+		"no configuration":  {env: map[string]string{"BEHALF_TOKEN": "", "BEHALF_URL": ""}, code: 3, says: "needs a credential"},
+		"another's key":     {env: map[string]string{"BEHALF_AGENT": "mia"}, unnamed: true, code: 3, says: `about the agent "ollie", not "mia"`},
 		"no credential":     {env: map[string]string{"BEHALF_TOKEN": ""}, code: 3, says: "needs a credential"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +146,11 @@ func TestRunRunsNothingWithoutAnAllow(t *testing.T) {
 				console.env[key] = value
 			}
 			file := filepath.Join(t.TempDir(), "made")
-			console.wantError(c.code, []string{c.says}, "run", "--agent", "ollie", "--", "touch", file)
+			args := append([]string{"run"}, c.args...)
+			if !c.unnamed {
+				args = append(args, "--agent", "ollie")
+			}
+			console.wantError(c.code, []string{c.says}, append(args, "--", "touch", file)...)
 			if _, err := os.Stat(file); err == nil {
 				t.Error("the command was run")
 			}
@@ -149,6 +175,23 @@ func TestRunRunsNoFileThatWasReplaced(t *testing.T) {
 	write("exit 0")
 	g := &guard{before: func() { write("touch " + made) }}
 	newConsole(t, g.ServeHTTP).wantError(3, []string{"was replaced after it was asked about"}, "run", tool)
+	if _, err := os.Stat(made); err == nil {
+		t.Error("the command was run")
+	}
+}
+
+func TestRunRunsNothingForACallerWhoIsGone(t *testing.T) {
+	t.Parallel()
+	made := filepath.Join(t.TempDir(), "made")
+	c, err := newCommand([]string{"touch", made})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.run(gone, &shell{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was too late", err)
+	}
 	if _, err := os.Stat(made); err == nil {
 		t.Error("the command was run")
 	}

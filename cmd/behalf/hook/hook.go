@@ -12,11 +12,13 @@
 package hook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -88,6 +90,10 @@ func decide(ctx context.Context, o Options, p Process) verdict {
 	asks, err := call.asks()
 	if err != nil {
 		return broken(err)
+	}
+	if file := cmp.Or(o.Config, p.Getenv("BEHALF_CONFIG")); file != "" && !filepath.IsAbs(file) {
+		// It would be looked for where the agent works, and might be the agent's.
+		return broken(fmt.Errorf("the file with the settings, %s, is not named from the root on", file))
 	}
 	s, err := access.Find(access.Given{URL: o.URL, File: o.Config}, p.Getenv)
 	switch {

@@ -274,9 +274,11 @@ func TestWhateverGoesWrongBlocks(t *testing.T) {
 		{name: "no key", change: func(_ *Options, env map[string]string) { delete(env, "BEHALF_TOKEN") }, lead: unavailable, parts: []string{"no agent key is set"}},
 		{name: "no configuration", change: func(_ *Options, env map[string]string) { delete(env, "BEHALF_TOKEN"); delete(env, "BEHALF_URL") }, lead: unavailable, parts: []string{"no agent key is set"}},
 		{name: "no such server's address", change: func(_ *Options, env map[string]string) { env["BEHALF_URL"] = "behalf" }, lead: unavailable, parts: []string{"is not a URL"}},
+		{name: "settings of whoever is here", change: func(o *Options, _ map[string]string) { o.Config = "behalf.json" }, lead: unavailable, parts: []string{"behalf.json, is not named from the root"}},
+		{name: "settings of whoever is here, by the environment", change: func(_ *Options, env map[string]string) { env["BEHALF_CONFIG"] = "behalf.json" }, lead: unavailable, parts: []string{"is not named from the root"}},
 		{name: "broken settings", change: func(o *Options, env map[string]string) {
 			delete(env, "BEHALF_TOKEN")
-			o.Config = filepath.Join("testdata", "calls")
+			o.Config, _ = filepath.Abs("testdata")
 		}, lead: unavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {

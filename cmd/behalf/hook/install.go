@@ -30,6 +30,11 @@ func Install(path, program string, o Options) (Change, error) {
 	if err != nil {
 		return c, err
 	}
+	if o.Config != "" { // the editor starts the hook in another directory
+		if o.Config, err = filepath.Abs(o.Config); err != nil {
+			return c, fmt.Errorf("find %s: %w", o.Config, err)
+		}
+	}
 	want, err := entry(program, o)
 	if err != nil {
 		return c, fmt.Errorf("write the entry: %w", err)

@@ -187,6 +187,20 @@ func TestInstallAndUninstallKeepTheRest(t *testing.T) {
 	}
 }
 
+func TestInstallNamesTheSettingsFromTheRootOn(t *testing.T) {
+	t.Parallel()
+	o := usual(ClaudeCode)
+	o.Config = "behalf.json"
+	want, err := filepath.Abs(o.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Install(filepath.Join(t.TempDir(), "settings.json"), program, o)
+	if err != nil || !strings.Contains(string(c.After), `"--config=`+want+`"`) {
+		t.Errorf("got %v\n%s\nwant %s", err, c.After, want)
+	}
+}
+
 func TestUninstallTakesOnlyOurHandlerFromAGroup(t *testing.T) {
 	t.Parallel()
 	path := mustWrite(t, `{"hooks":{"PreToolUse":[{"matcher":"*","hooks":[{"type":"command","command":"a"},{"type":"command","command":"/x/behalf","args":["hook","claude-code"]},{"type":"command","command":"b"}]}]}}`, 0o600)

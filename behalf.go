@@ -33,8 +33,8 @@ type Client struct {
 	BaseURL string
 	// Token is an agent's key (bhf_sk_…) or a member's token (bhf_dev_…).
 	Token string
-	// AgentID, if it is set, is the one agent whose packets [Client.Verify] takes.
-	// It bears on what is asked without an agent's name, too.
+	// AgentID, if it is set, is the one agent whose packets [Client.Verify] takes,
+	// also for an ask that names none, such as those of [AskOf].
 	AgentID string
 	// HTTPClient sends the requests; nil stands for a usual one. Redirects are
 	// refused whatever it says: the token would go along.

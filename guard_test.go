@@ -124,7 +124,9 @@ func TestGuardWaitsForAPerson(t *testing.T) {
 		if !errors.As(err, &required) || required.Packet.ApprovalID != first {
 			t.Errorf("waiting too short: got %v, want approval %s required", err, first)
 		}
-		if err := s.agent.Guard(t.Context(), deploy("x"), neverRun(t), behalf.WaitForApproval(-1)); !isRequired(err) {
+		minute, over := context.WithTimeout(t.Context(), time.Minute) // or a wait for ever would be one
+		defer over()
+		if err := s.agent.Guard(minute, deploy("x"), neverRun(t), behalf.WaitForApproval(-1)); !isRequired(err) {
 			t.Errorf("with a time that is over: got %v, want the approval required at once", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

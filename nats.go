@@ -13,10 +13,11 @@ import (
 )
 
 // ConnectNATS makes a client that asks over NATS. The id is the agent's, or the
-// member's, that the token belongs to: it may read no inbox but its own. The
-// token is also the password of the connection, unless options say otherwise,
-// which come last. Close the client's NATS after use; a connection that breaks
-// is made again by itself, and whatever is asked meanwhile fails at once.
+// member's, that the token belongs to, and the client's AgentID: it may read no
+// inbox but its own. The token is also the password of the connection, unless
+// options say otherwise, which come last. Close the client's NATS after use; a
+// connection that breaks is made again by itself, and whatever is asked
+// meanwhile fails at once.
 //
 // Verify, Preview, Passport, Outcome and the reading, waiting for and cancelling
 // of approvals are offered there; see [NotOverNATS] for the rest.

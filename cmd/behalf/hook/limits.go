@@ -14,6 +14,7 @@ var limits = map[Editor][]string{
 	ClaudeCode: {
 		"Files named with @ in a prompt are read without asking the hook. Keep secrets from them by Read rules in permissions.deny.",
 		`Before version 2.1.295 "onFailure": "block" is not understood: a hook that can't be started, or is killed, lets the call through there. Keep this program where it is.`,
+		`"env" in any settings, a project's too, is the hook's environment. What env must not change is written into the entry: --url, --config and --agent.`,
 		`"disableAllHooks" and --bare turn it off, except in managed settings, where "allowManagedHooksOnly" keeps it.`,
 	},
 	Cursor: {

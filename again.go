@@ -17,10 +17,12 @@ type certain struct{ error }
 func (c *certain) Unwrap() error { return c.error }
 
 // mostTries bounds how often the same is asked, and askPause is about how long
-// it takes until the second time; the third takes longer.
+// it takes until the second time; the third takes longer. A server that wants a
+// pause of more than mostPause is not asked again.
 const (
 	mostTries = 3
 	askPause  = 50 * time.Millisecond
+	mostPause = time.Minute
 )
 
 // again asks the same until there is an answer, but only after errors that leave
@@ -35,7 +37,7 @@ func again(ctx context.Context, ask func() error) error {
 		if refused, ok := errors.AsType[*Error](err); ok {
 			wait = max(wait, refused.RetryAfter)
 		}
-		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+		if deadline, ok := ctx.Deadline(); wait > mostPause || ok && time.Until(deadline) < wait {
 			return err
 		}
 		t := time.NewTimer(wait)

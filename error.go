@@ -80,7 +80,7 @@ func (e *Error) read(body []byte) bool {
 }
 
 func (e *Error) setRetry(text string) {
-	if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
+	if seconds, err := strconv.ParseInt(text, 10, 32); err == nil && seconds > 0 { // more of them than 32 bits is no time
 		e.RetryAfter = time.Duration(seconds) * time.Second
 	}
 }

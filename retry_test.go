@@ -158,3 +158,24 @@ func TestAReportThatIsLostIsRepeated(t *testing.T) {
 		}
 	}
 }
+
+// A server can't have a wait last longer than the approval does.
+func TestAWaitIsNotHeldUpByTheServer(t *testing.T) {
+	t.Parallel()
+	required := packetWith(`"allowed","allowed":true`, `"requires_approval","approvalId":"apr_1","allowed":false`)
+	for _, pause := range []string{"86400", "9223372037", "99999999999999999999"} {
+		client := handledBy(t, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/verify") {
+				_, _ = io.WriteString(w, required)
+				return
+			}
+			w.Header().Set("Retry-After", pause)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, `{"error":{"code":"UNAVAILABLE","message":"later"}}`)
+		})
+		err := client.Guard(t.Context(), ask, neverRun(t), behalf.WaitForApproval(0))
+		if refused, ok := errors.AsType[*behalf.Error](err); !isUnavailable(err) || !ok || refused.RetryAfter < 0 {
+			t.Errorf("%s: got %v, want unavailable", pause, err)
+		}
+	}
+}

@@ -313,6 +313,8 @@ func TestCallsThatCantBeReadBlock(t *testing.T) {
 		"two of them":                   {bash + bash, "not one JSON object"},
 		"a name twice":                  {strings.Replace(bash, `"tool_name"`, `"tool_name": "Read", "tool_name"`, 1), "not one JSON object"},
 		"a command twice":               {strings.Replace(bash, `"command"`, `"command": "true", "command"`, 1), "not one JSON object"},
+		"a command in another case":     {strings.Replace(bash, `"command"`, `"command": "true", "Command"`, 1), "the input of the tool Bash"},
+		"a path in camel case":          {strings.Replace(read, `"file_path"`, `"file_path": "/a", "filePath"`, 1), "the input of the tool Read"},
 		"bad UTF-8":                     {strings.Replace(bash, "Push", "\xff", 1), "not one JSON object"},
 		"no tool":                       {strings.Replace(bash, `"tool_name": "Bash"`, `"tool_name": ""`, 1), "names no tool_name"},
 		"another event":                 {strings.Replace(bash, `"PreToolUse"`, `"PostToolUse"`, 1), `the event "PostToolUse"`},

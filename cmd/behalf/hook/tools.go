@@ -14,7 +14,8 @@ import (
 )
 
 // input are the fields of a tool's input that say what it touches. A field of
-// another type than these is refused: the tool might read it all the same.
+// another type than these is refused: the tool might read it all the same. So is
+// one that is there twice, be it as Command or filePath.
 type input struct {
 	Command   string `json:"command"`
 	FilePath  string `json:"file_path"`
@@ -55,7 +56,7 @@ func (c *call) asks() ([]behalf.Ask, error) {
 		return c.whole([]behalf.Ask{c.other()}), nil
 	}
 	var in input
-	if err := json.Unmarshal(c.Input, &in); err != nil {
+	if err := json.Unmarshal(c.Input, &in, json.MatchCaseInsensitiveNames(true)); err != nil {
 		return nil, fmt.Errorf("the input of the tool %s is not what that tool takes", c.Tool) // the error may quote it
 	}
 	asks, err := of(c, in)

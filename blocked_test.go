@@ -1,13 +1,11 @@
 package behalf_test
 
 import (
-	"context"
 	"errors"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -92,21 +90,18 @@ func TestWhateverIsNoAllowBlocks(t *testing.T) {
 				for surface, try := range surfaces {
 					f := fake(t, c.said)
 					all.Go(func() {
-						ctx := t.Context()
-						if c.said.silent {
-							var cancel context.CancelFunc
-							ctx, cancel = context.WithTimeout(ctx, 50*time.Millisecond)
-							defer cancel()
-						}
-						ran, err := try(ctx, t, f.client)
+						ran, err := try(f.untilHeard(t.Context(), c.said), t, f.client)
 						wantBlocked(t, surface, ran, err, c.is, c.texts...)
 						if n := f.asked.Load(); n != c.asked {
 							t.Errorf("%s asked %d times, want %d", surface, n, c.asked)
 						}
 					})
 				}
-				plain := fake(t, c.said).client
-				all.Go(func() { wantNoAllow(t, plain, c.said.silent, c.texts[1:]) })
+				plain := fake(t, c.said)
+				all.Go(func() {
+					p, err := plain.client.Verify(plain.untilHeard(t.Context(), c.said), ask)
+					wantNoAllow(t, p, err, c.texts[1:])
+				})
 				all.Wait()
 			})
 		}
@@ -115,15 +110,8 @@ func TestWhateverIsNoAllowBlocks(t *testing.T) {
 
 // wantNoAllow fails unless a Verify is answered by a whole decision that is no
 // allow, or by an error that says why there is none.
-func wantNoAllow(t *testing.T, c *behalf.Client, silent bool, texts []string) {
+func wantNoAllow(t *testing.T, p behalf.Packet, err error, texts []string) {
 	t.Helper()
-	ctx := t.Context()
-	if silent {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, 50*time.Millisecond)
-		defer cancel()
-	}
-	p, err := c.Verify(ctx, ask)
 	if p.Allowed || (err == nil) == (p.Decision == "") {
 		t.Errorf("Verify: got %+v, %v; want a decision that is no allow, or an error", p, err)
 	}

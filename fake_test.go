@@ -28,10 +28,38 @@ type said struct {
 	short bool
 }
 
-// faked is a client of such a server, and how often it was asked.
+// faked is a client of such a server, and how often it was asked. heard is closed
+// once it was.
 type faked struct {
 	client *behalf.Client
 	asked  *atomic.Int32
+	heard  <-chan struct{}
+}
+
+// untilHeard is a context whose deadline is over as soon as the server was asked,
+// if it is one that says nothing.
+func (f faked) untilHeard(ctx context.Context, s said) context.Context {
+	if !s.silent {
+		return ctx
+	}
+	return overdue{ctx, f.heard}
+}
+
+// overdue is a context whose deadline is over when a channel is closed.
+type overdue struct {
+	context.Context
+	over <-chan struct{}
+}
+
+func (o overdue) Done() <-chan struct{} { return o.over }
+
+func (o overdue) Err() error {
+	select {
+	case <-o.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }
 
 // fakes are the ways to such a server.
@@ -40,8 +68,11 @@ var fakes = map[string]func(*testing.T, said) faked{"HTTP": fakeHTTP, "NATS": fa
 func fakeHTTP(t *testing.T, s said) faked {
 	t.Helper()
 	var asked atomic.Int32
+	heard := make(chan struct{})
 	client := handledBy(t, func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
+		if asked.Add(1) == 1 {
+			close(heard)
+		}
 		_, _ = io.Copy(io.Discard, r.Body) // so that the end of the connection is noticed
 		if s.silent {
 			<-r.Context().Done()
@@ -56,7 +87,7 @@ func fakeHTTP(t *testing.T, s said) faked {
 		w.WriteHeader(s.status)
 		_, _ = io.WriteString(w, s.body)
 	})
-	return faked{client, &asked}
+	return faked{client, &asked, heard}
 }
 
 func fakeNATS(t *testing.T, s said) faked {
@@ -64,8 +95,11 @@ func fakeNATS(t *testing.T, s said) faked {
 	var asked atomic.Int32
 	srv := mustNATS(t)
 	conn := mustConnectNATS(t, srv)
+	heard := make(chan struct{})
 	_, err := conn.Subscribe("behalf.v1.>", func(m *nats.Msg) {
-		asked.Add(1)
+		if asked.Add(1) == 1 {
+			close(heard)
+		}
 		if s.silent {
 			return
 		}
@@ -91,7 +125,7 @@ func fakeNATS(t *testing.T, s said) faked {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.NATS.Close)
-	return faked{client, &asked}
+	return faked{client, &asked, heard}
 }
 
 func mustNATS(t *testing.T) *server.Server {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -68,7 +69,7 @@ func asks(server string, m *message) ([]behalf.Ask, *fault) {
 	case !guarded:
 		return nil, faultf(codeUnknownMethod, "The method %q is refused: this proxy doesn't know what it does, so nothing can allow it.", before.Plain(m.method))
 	}
-	params, err := objectOf(m.params)
+	params, err := objectOf(m.params, "name", "arguments", "uri", "ref", "argument", "notifications")
 	if err != nil {
 		return nil, faultf(codeParams, "The params of %s are refused: %v.", m.method, err)
 	}
@@ -150,7 +151,7 @@ const mostURIs = 32
 
 // completed is a request to complete an argument of a prompt or a URI template.
 func completed(server string, params map[string]jsontext.Value) ([]behalf.Ask, error) {
-	ref, err := objectOf(params["ref"])
+	ref, err := objectOf(params["ref"], "type", "name", "uri")
 	if err != nil {
 		return nil, fmt.Errorf("ref: %w", err)
 	}
@@ -164,6 +165,9 @@ func completed(server string, params map[string]jsontext.Value) ([]behalf.Ask, e
 		what = "uri"
 	}
 	name, err := text(ref, what)
+	if err == nil && hasURI {
+		err = checkURI(name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ref: %w", err)
 	}
@@ -191,8 +195,12 @@ func text(params map[string]jsontext.Value, name string) (s string, err error) {
 }
 
 // checkURI refuses a URI that leads elsewhere than it reads: a rule is about how
-// it reads.
+// it reads. Many parsers drop the control characters in it and the space around
+// it, so that a tab can hide between two dots.
 func checkURI(uri string) error {
+	if strings.ContainsFunc(uri, unicode.IsControl) || strings.TrimSpace(uri) != uri || strings.Contains(uri, "%00") {
+		return errors.New("the URI has a control character, or space around it")
+	}
 	path, _, _ := strings.Cut(strings.ToLower(uri), "#")
 	path, _, _ = strings.Cut(path, "?")
 	path = strings.NewReplacer("%2e", ".", "%2f", "/", "%5c", `\`).Replace(path)

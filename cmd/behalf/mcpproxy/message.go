@@ -112,7 +112,7 @@ const mostBatch = 100
 // where it has one.
 func parseOne(text []byte) (message, *fault) {
 	m := message{text: text}
-	fields, err := objectOf(text)
+	fields, err := objectOf(text, "jsonrpc", "id", "method", "params", "result", "error")
 	if err != nil {
 		return m, faultf(codeInvalid, "The message is refused: %v.", err)
 	}
@@ -154,8 +154,9 @@ func isID(id jsontext.Value) bool {
 }
 
 // objectOf are the members of an object. Two names that differ in case only are
-// refused: some servers take one for the other.
-func objectOf(text jsontext.Value) (map[string]jsontext.Value, error) {
+// refused, and one that differs so from a name that is known: some servers take
+// one for the other.
+func objectOf(text jsontext.Value, known ...string) (map[string]jsontext.Value, error) {
 	if text.Kind() != '{' {
 		return nil, errors.New("it is not an object")
 	}
@@ -168,6 +169,11 @@ func objectOf(text jsontext.Value) (map[string]jsontext.Value, error) {
 		same := fold(m.name)
 		if folded[same] {
 			return nil, fmt.Errorf("it has the name %q in two cases", m.name)
+		}
+		for _, name := range known {
+			if m.name != name && same == fold(name) {
+				return nil, fmt.Errorf("it has the name %q, which some take for %q", m.name, name)
+			}
 		}
 		folded[same], fields[m.name] = true, m.value
 	}

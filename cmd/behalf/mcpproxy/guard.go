@@ -96,14 +96,24 @@ func named(action string) func(string, map[string]jsontext.Value) ([]behalf.Ask,
 		case arguments.Kind() != '{':
 			return nil, errors.New("arguments is not an object")
 		}
+		members, err := membersOf(arguments)
+		if err != nil {
+			return nil, fmt.Errorf("arguments: %w", err)
+		}
 		bound := any(arguments)
-		if more := rest(params, "name", "arguments"); len(more) > 0 {
+		if more := rest(params, "name", "arguments"); len(more) > 0 || slices.ContainsFunc(members, standsIn) {
 			more["arguments"] = arguments
 			bound = more
 		}
 		return []behalf.Ask{{Action: action, Resource: Resource(server, name), Arguments: bound}}, nil
 	}
 }
+
+// standsIn reports whether arguments with a member could be taken for what is
+// bound in place of arguments: they and more, or the digest of those that are too
+// large. Such arguments are bound as part of the former, so that a yes to one
+// request is never one to another.
+func standsIn(m member) bool { return m.name == "arguments" || m.name == "sha256" }
 
 // located is a request for a resource.
 func located(server string, params map[string]jsontext.Value) ([]behalf.Ask, error) {

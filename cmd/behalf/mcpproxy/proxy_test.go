@@ -362,6 +362,39 @@ func TestWhatIsAsked(t *testing.T) {
 	}
 }
 
+func TestNoTwoRequestsAreBoundTheSame(t *testing.T) {
+	t.Parallel()
+	large := `"arguments":{"path":"` + strings.Repeat("a", 100_000) + `"}`
+	bound := func(params string) string {
+		var got said
+		s := newStage(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(&got, r.Body) })
+		s.send(t, `{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"write",`+params+`}}`)
+		var ask struct{ Arguments any }
+		if err := json.Unmarshal([]byte(got.String()), &ask); err != nil {
+			t.Fatal(err)
+		}
+		b, _ := json.Marshal(ask.Arguments) // in one order
+		return string(b)
+	}
+	seen := map[string]string{}
+	for _, params := range []string{
+		`"arguments":{"a":1}`,
+		`"arguments":{"a":1},"task":{}`,
+		`"arguments":{"arguments":{"a":1},"task":{}}`,
+		`"arguments":{"arguments":{"arguments":{"a":1},"task":{}}}`,
+		`"arguments":{"arguments":{"a":1}},"task":{}`,
+		large,
+		`"arguments":` + bound(large),
+		`"arguments":{"arguments":` + bound(large) + `}`,
+	} {
+		b := bound(params)
+		if other, ok := seen[b]; ok {
+			t.Errorf("%.200s is bound like %.200s: %.200s", params, other, b)
+		}
+		seen[b] = params
+	}
+}
+
 func TestLargeArgumentsAreAskedAboutByTheirDigest(t *testing.T) {
 	t.Parallel()
 	var got said

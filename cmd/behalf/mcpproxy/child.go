@@ -26,7 +26,7 @@ func (p *Proxy) Run(ctx context.Context, server *exec.Cmd, in io.Reader, out io.
 		return 0, fmt.Errorf("start the server: %w", err)
 	}
 	s := p.open(asking, toServer, out)
-	from := &fromServer{session: s}
+	from := &fromServer{session: s, broken: make(chan error, 1)}
 	server.Stdout = from
 	server.WaitDelay = stragglers
 	signals := make(chan os.Signal, 16)
@@ -53,9 +53,12 @@ func (p *Proxy) Run(ctx context.Context, server *exec.Cmd, in io.Reader, out io.
 		case sig := <-signals:
 			passOn(server.Process, sig)
 		case err := <-client:
-			if err != nil && p.Notes != nil {
-				_, _ = fmt.Fprintln(p.Notes, "behalf:", before.Plain(err.Error()))
+			if err != nil {
+				p.tell(err)
 			}
+			finish()
+		case err := <-from.broken: // it may not notice by itself, and the client wait for ever
+			p.tell(err)
 			finish()
 		case <-done:
 			done = nil
@@ -71,6 +74,13 @@ func (p *Proxy) Run(ctx context.Context, server *exec.Cmd, in io.Reader, out io.
 			}
 			return ending(server.ProcessState), nil
 		}
+	}
+}
+
+// tell tells a person what went wrong.
+func (p *Proxy) tell(err error) {
+	if p.Notes != nil {
+		_, _ = fmt.Fprintln(p.Notes, "behalf:", before.Plain(err.Error())) // it is not worth failing for
 	}
 }
 

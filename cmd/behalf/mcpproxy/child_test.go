@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,6 +38,13 @@ func TestMain(m *testing.M) {
 	case "signals":
 		fmt.Println("ready")
 		time.Sleep(time.Minute)
+	case "endless":
+		signal.Ignore(syscall.SIGPIPE)
+		long := []byte(strings.Repeat("x", 1<<20))
+		for range mostMessage>>20 + 1 {
+			_, _ = os.Stdout.Write(long) // it doesn't look whether anybody reads it
+		}
+		_, _ = io.Copy(io.Discard, os.Stdin)
 	case "environment":
 		for _, name := range []string{"BEHALF_TOKEN", "behalf_token", "BEHALF_OWNER_TOKEN", "BEHALF_URL", "PATH"} {
 			fmt.Println(name, os.Getenv(name) != "")
@@ -259,6 +267,16 @@ func TestTheEndOfTheServerIsTheEnd(t *testing.T) {
 	}
 	if got := errs.String(); got != "going\n" {
 		t.Errorf("standard error got %q", got)
+	}
+}
+
+func TestAServerThatCantBePassedOnIsToldToEnd(t *testing.T) {
+	t.Parallel()
+	var out, notes said
+	in, _ := io.Pipe() // a client that stays
+	_, err := (&Proxy{Notes: &notes}).Run(t.Context(), child("endless"), in, &out)
+	if !errors.Is(err, errTooLong) || !strings.Contains(notes.String(), errTooLong.Error()) || out.String() != "" {
+		t.Errorf("got %v, %q and %.99q, want nothing but why", err, notes.String(), out.String())
 	}
 }
 

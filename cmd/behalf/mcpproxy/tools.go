@@ -16,13 +16,23 @@ import (
 // came. Only lists of tools are looked at, if they are to be filtered.
 type fromServer struct {
 	*session
-	line []byte // what has come of a line
+	line   []byte     // what has come of a line
+	broken chan error // told, if there is room, why no more is passed on
 }
 
 // errTooLong ends a server whose message is too long to be held.
 var errTooLong = fmt.Errorf("the server sent a message of over %d bytes", mostMessage)
 
-func (w *fromServer) Write(p []byte) (int, error) {
+func (w *fromServer) Write(p []byte) (n int, err error) {
+	defer func() {
+		if err != nil {
+			w.line = nil // a part of it is no message
+			select {
+			case w.broken <- err:
+			default:
+			}
+		}
+	}()
 	for rest := p; len(rest) > 0; {
 		part, after, whole := bytes.Cut(rest, []byte("\n"))
 		if len(w.line)+len(part) > mostMessage {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 )
 
 func (s *shell) mcp() *cobra.Command {
-	var listen string
+	var listen, agent string
 	cmd := &cobra.Command{
 		Use: "mcp", Short: "Serve the permission layer to a model, as MCP tools",
 		Long: `Serve MCP tools with which a model asks what it may do: verify_action,
@@ -35,7 +36,7 @@ address that is not this machine's alone, each has to bring one.`,
   BEHALF_TOKEN=bhf_sk_… behalf mcp --listen 127.0.0.1:8090`,
 		Args: arguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			tools := &mcpserver.Tools{Version: version()}
+			tools := &mcpserver.Tools{Version: version(), Agent: cmp.Or(agent, s.getenv("BEHALF_AGENT"))}
 			tools.Client, tools.Timeout, tools.Fault = s.asker(cmd)
 			if tools.Fault != nil {
 				// It starts all the same, so that the model hears why.
@@ -53,6 +54,7 @@ address that is not this machine's alone, each has to bring one.`,
 	}
 	s.given.flags(cmd.Flags())
 	_ = cmd.Flags().MarkHidden("output") // it has none of its own
+	cmd.Flags().StringVar(&agent, "agent", "", "the one agent whose packets are taken (BEHALF_AGENT; default: whose key it is)")
 	cmd.Flags().StringVar(&listen, "listen", "", "address to serve streamable HTTP on, at /mcp, such as 127.0.0.1:8090")
 	return cmd
 }

@@ -87,7 +87,7 @@ ended it), or 3 if it could not be run.`,
 	f.BoolVar(&p.FilterTools, "filter-tools", false, "leave out what the passport denies of lists of tools")
 	f.DurationVar(&p.Gate.Wait, "wait", 0, "if it requires approval, wait so long for a person, such as --wait=5m; alone "+usualMCPWait)
 	f.Lookup("wait").NoOptDefVal = usualMCPWait
-	f.StringVar(&p.Gate.Agent, "agent", "", "the one agent whose packets are taken (BEHALF_AGENT; default: the key's)")
+	f.StringVar(&p.Gate.Agent, "agent", "", "the one agent whose packets are taken (BEHALF_AGENT; default: whose key it is)")
 	f.StringVar(&p.Gate.Facts.Branch, "branch", "", "branch the agent works on")
 	f.StringVar(&p.Gate.Facts.Environment, "environment", "", "environment it works in")
 	f.StringVar(&p.Gate.Facts.Repository, "repository", "", "repository it works in")

@@ -18,12 +18,14 @@ type Gate struct {
 	// Client asks with the agent's key; without one Fault says why there is none.
 	Client *behalf.Client
 	Fault  error
-	// Agent is whose packets are taken; empty leaves it to the key.
+	// Agent is whose packets are taken; empty stands for whose key it is.
 	Agent string
 	Facts behalf.Facts
 	// Timeout is how long one answer may take. Wait is how long a person's may, on
 	// top of it; 0 doesn't wait.
 	Timeout, Wait time.Duration
+
+	owner before.Owner
 }
 
 // decision is what a refusal says for programs.
@@ -62,7 +64,11 @@ func (g *Gate) one(ctx context.Context, people <-chan struct{}, ask behalf.Ask) 
 	if g.Client == nil {
 		return g.broken(g.Fault)
 	}
-	ask.AgentID, ask.Context = g.Agent, g.Facts
+	var err error
+	if ask.AgentID, err = g.agent(ctx); err != nil {
+		return g.broken(err)
+	}
+	ask.Context = g.Facts
 	if err := fit(&ask); err != nil {
 		return g.broken(err)
 	}
@@ -86,6 +92,16 @@ func (g *Gate) one(ctx context.Context, people <-chan struct{}, ask behalf.Ask) 
 		return g.broken(err)
 	}
 	return decided(packet)
+}
+
+// agent is whose packets are taken.
+func (g *Gate) agent(ctx context.Context) (string, error) {
+	if g.Agent != "" {
+		return g.Agent, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.Timeout)
+	defer cancel()
+	return g.owner.Of(ctx, g.Client)
 }
 
 func (g *Gate) verify(ctx context.Context, ask behalf.Ask) (behalf.Packet, error) {
@@ -121,14 +137,18 @@ func (g *Gate) would(ctx context.Context, resource string) (bool, error) {
 	if g.Client == nil {
 		return false, g.Fault
 	}
+	agent, err := g.agent(ctx)
+	if err != nil {
+		return false, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, g.Timeout)
 	defer cancel()
-	ask := behalf.Ask{AgentID: g.Agent, Action: ActionCall, Resource: resource, Context: g.Facts}
+	ask := behalf.Ask{AgentID: agent, Action: ActionCall, Resource: resource, Context: g.Facts}
 	p, err := g.Client.Preview(ctx, ask)
 	switch {
 	case err != nil:
 		return false, err
-	case p.Action != ask.Action || p.Resource != ask.Resource || g.Agent != "" && p.AgentID != g.Agent:
+	case p.Action != ask.Action || p.Resource != ask.Resource || p.AgentID != agent:
 		return false, fmt.Errorf("%w: the answer is about something else", behalf.ErrUnavailable)
 	case p.ReasonCode == unavailable:
 		return false, fmt.Errorf("%w: %s", behalf.ErrUnavailable, p.Reason)

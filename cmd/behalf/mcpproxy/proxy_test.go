@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -193,6 +194,7 @@ func TestNothingReachesTheServerUnlessItIsAllowed(t *testing.T) {
 		"not recorded":            {layer: with(`"AAAAAAAJ"`, `""`)},
 		"recorded as unavailable": {layer: answering(200, strings.NewReplacer(`"decision":"allowed"`, `"decision":"denied"`, `"allowed":true`, `"allowed":false`, `"CODE"`, `"UNAVAILABLE"`).Replace(good)), says: "because"},
 		"no configuration":        {layer: deciding, change: func(g *Gate) { g.Client, g.Fault = nil, errors.New("set BEHALF_TOKEN") }, says: "set BEHALF_TOKEN"},
+		"nobody's key":            {layer: deciding, change: func(g *Gate) { g.Agent = "" }},
 		"nothing at all":          {layer: deciding, change: func(g *Gate) { *g = Gate{} }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -217,6 +219,39 @@ func TestNothingReachesTheServerUnlessItIsAllowed(t *testing.T) {
 				s.wantFault(t, "7", CodeUnavailable, "permission layer is unavailable", "not a denial", `"decision":"unavailable"`, c.says)
 			}
 		})
+	}
+}
+
+// Whose key it is is asked once, and a packet about anybody else is no answer.
+func TestOnlyPacketsOfTheKeysOwnAgentCount(t *testing.T) {
+	t.Parallel()
+	for owner, want := range map[string]string{
+		`{"kind":"agent","id":"ollie"}`: "",
+		`{"kind":"agent","id":"max"}`:   "about the agent",
+		`{"kind":"agent"}`:              "not an agent's key",
+		`{"kind":"member","id":"mem"}`:  "not an agent's key",
+		`<html>`:                        "can't be read",
+	} {
+		var asked atomic.Int32
+		s := newStage(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/v1/me" {
+				deciding(w, r)
+				return
+			}
+			asked.Add(1)
+			_, _ = io.WriteString(w, owner)
+		})
+		s.Gate.Agent = ""
+		s.send(t, call)
+		if want != "" {
+			s.wantFault(t, "7", CodeUnavailable, want)
+			continue
+		}
+		s.send(t, call)
+		s.want(t, call+"\n"+call+"\n", "")
+		if n := asked.Load(); n != 1 {
+			t.Errorf("it was asked %d times whose key it is, want once", n)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/behalf-platform/behalf"
+	"github.com/behalf-platform/behalf/cmd/behalf/before"
 	"github.com/behalf-platform/behalf/handlers"
 )
 
@@ -15,10 +16,12 @@ import (
 // others ask with the tools' own, and only if shared says that they may: whoever
 // reaches a server must not ask as its agent by that alone.
 func (t *Tools) HTTP(url string, shared bool) http.Handler {
+	t = t.withOwner()
 	handler := mcp.NewStreamableHTTPHandler(func(r *http.Request) *mcp.Server {
 		one := *t
 		if key, ok := bearer(r); ok {
 			one.Client = &behalf.Client{BaseURL: url, Token: key}
+			one.Agent, one.owner = "", &before.Owner{} // it is another agent's
 		}
 		return one.Server()
 	}, &mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true, MaxRequestBodyBytes: 2 * handlers.MaxBody})

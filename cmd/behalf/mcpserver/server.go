@@ -17,6 +17,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/behalf-platform/behalf"
+	"github.com/behalf-platform/behalf/cmd/behalf/before"
 	"github.com/behalf-platform/behalf/handlers"
 )
 
@@ -25,9 +26,13 @@ type Tools struct {
 	// Client asks with the agent's key; without one Fault says why there is none.
 	Client *behalf.Client
 	Fault  error
+	// Agent is whose packets are taken; empty stands for whose key it is.
+	Agent string
 	// Timeout is how long one answer of the permission layer may take.
 	Timeout time.Duration
 	Version string
+
+	owner *before.Owner
 }
 
 const instructions = `Behalf records what this agent may do. Call verify_action before each action that spends money, changes, sends, deletes, ` +
@@ -37,6 +42,7 @@ const instructions = `Behalf records what this agent may do. Call verify_action 
 
 // Server makes an MCP server of them.
 func (t *Tools) Server() *mcp.Server {
+	t = t.withOwner()
 	s := mcp.NewServer(&mcp.Implementation{Name: "behalf", Title: "Behalf", Version: t.Version}, &mcp.ServerOptions{
 		Instructions: instructions,
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}}, // which stay the same
@@ -159,6 +165,26 @@ func (t *Tools) refused(err error) error {
 	}
 	return misread{refusal}
 }
+
+// withOwner are the same tools, that know whose key it is once they have asked.
+func (t *Tools) withOwner() *Tools {
+	one := *t
+	if one.owner == nil {
+		one.owner = &before.Owner{}
+	}
+	return &one
+}
+
+// agent is whose packets are taken.
+func (t *Tools) agent(ctx context.Context) (string, error) {
+	if t.Agent != "" {
+		return t.Agent, nil
+	}
+	return t.owner.Of(ctx, t.Client)
+}
+
+// errOther is an answer that is about somebody else.
+var errOther = fmt.Errorf("%w: the answer is about another agent", behalf.ErrUnavailable)
 
 func (t *Tools) once(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, t.Timeout)

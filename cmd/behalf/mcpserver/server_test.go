@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func tools(t *testing.T, layer http.HandlerFunc) *Tools {
 	t.Helper()
 	server := httptest.NewServer(layer)
 	t.Cleanup(server.Close)
-	return &Tools{Client: &behalf.Client{BaseURL: server.URL, Token: "bhf_sk_test"}, Timeout: 5 * time.Second, Version: "test"}
+	return &Tools{Client: &behalf.Client{BaseURL: server.URL, Token: "bhf_sk_test"}, Agent: "ollie", Timeout: 5 * time.Second, Version: "test"}
 }
 
 // use connects a client of the SDK.
@@ -65,23 +66,43 @@ var purchase = object{"action": "purchase", "amount": 120}
 
 func TestWhateverBreaksIsAToolError(t *testing.T) {
 	t.Parallel()
+	with := func(pairs ...string) http.HandlerFunc {
+		changed := strings.NewReplacer(pairs...).Replace(allowed)
+		if changed == allowed {
+			t.Fatalf("the packet has none of %q", pairs)
+		}
+		return answering(200, changed)
+	}
 	for name, c := range map[string]struct {
 		layer  http.HandlerFunc
 		change func(*Tools)
+		says   string // by verify_action
 	}{
-		"down":             {answering(200, allowed), func(t *Tools) { t.Client.BaseURL = "http://127.0.0.1:1" }},
-		"slow":             {func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); <-r.Context().Done() }, func(t *Tools) { t.Timeout = 20 * time.Millisecond }},
-		"500":              {answering(500, `{"error":{"code":"INTERNAL","message":"no"}}`), nil},
-		"401":              {answering(401, `{"error":{"code":"UNAUTHENTICATED","message":"no"}}`), nil},
-		"429":              {answering(429, `{"error":{"code":"RATE_LIMITED","message":"no"}}`), nil},
-		"malformed":        {answering(200, "<html>"), nil},
-		"empty":            {answering(200, ""), nil},
-		"truncated":        {answering(200, allowed[:len(allowed)-9]), nil},
-		"dry":              {answering(200, `{"wouldBe":"allowed","action":"purchase"}`), nil},
-		"wrong things":     {answering(200, strings.NewReplacer(`"purchase"`, `"refund"`, `"ollie"`, `""`).Replace(allowed)), nil},
-		"contradictory":    {answering(200, strings.Replace(allowed, `"allowed":true`, `"allowed":false`, 1)), nil},
-		"no configuration": {answering(200, allowed), func(t *Tools) { t.Client, t.Fault = nil, errors.New("set BEHALF_TOKEN") }},
-		"nothing at all":   {answering(200, allowed), func(t *Tools) { *t = Tools{} }},
+		"down":      {answering(200, allowed), func(t *Tools) { t.Client.BaseURL = "http://127.0.0.1:1" }, "connection refused"},
+		"slow":      {func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); <-r.Context().Done() }, func(t *Tools) { t.Timeout = 20 * time.Millisecond }, "no whole answer within 20ms"},
+		"500":       {answering(500, `{"error":{"code":"INTERNAL","message":"it broke"}}`), nil, "it broke"},
+		"503":       {answering(503, `{"allowed":false,"error":{"code":"UNAVAILABLE","message":"the log is away"}}`), nil, "the log is away"},
+		"401":       {answering(401, `{"error":{"code":"UNAUTHENTICATED","message":"no such key"}}`), nil, "doesn't take the agent key"},
+		"403":       {answering(403, `{"error":{"code":"FORBIDDEN","message":"not for members"}}`), nil, "doesn't take the agent key"},
+		"429":       {answering(429, `{"error":{"code":"RATE_LIMITED","message":"too many requests"}}`), nil, "too many requests"},
+		"malformed": {answering(200, "<html>"), nil, "can't be read"},
+		"empty":     {answering(200, ""), nil, "can't be read"},
+		"truncated": {answering(200, allowed[:len(allowed)-9]), nil, "can't be read"},
+		"broken off": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "9999")
+			_, _ = io.WriteString(w, allowed)
+		}, nil, "broke off"},
+		"wrong agent":        {with(`"ollie"`, `"max"`), nil, `about the agent "max"`},
+		"no agent":           {with(`"ollie"`, `""`), nil, "about the agent"},
+		"wrong action":       {with(`"purchase"`, `"refund"`), nil, "about the action"},
+		"dry":                {answering(200, `{"agentId":"ollie","wouldBe":"allowed","action":"purchase"}`), nil, "is unknown"},
+		"dry and allowed":    {with(`"decision":"allowed"`, `"wouldBe":"allowed"`), nil, "is unknown"},
+		"not recorded":       {with(`"AAAAAAAJ"`, `""`), nil, "where it is recorded"},
+		"contradictory":      {with(`"allowed":true`, `"allowed":false`), nil, "contradicts itself"},
+		"no configuration":   {answering(200, allowed), func(t *Tools) { t.Client, t.Fault = nil, errors.New("set BEHALF_TOKEN") }, "set BEHALF_TOKEN"},
+		"nothing at all":     {answering(200, allowed), func(t *Tools) { *t = Tools{} }, "no server to ask"},
+		"nobody's key":       {answering(200, allowed), func(t *Tools) { t.Agent = "" }, "not an agent's key"},
+		"recorded as broken": {with(`"decision":"allowed","allowed":true,"reasonCode":"ALLOWED"`, `"decision":"denied","allowed":false,"reasonCode":"UNAVAILABLE"`), nil, "because"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -94,11 +115,46 @@ func TestWhateverBreaksIsAToolError(t *testing.T) {
 				"verify_action": purchase, "get_passport": {}, "get_approval": {"approvalId": "apr_1"}, "wait_for_approval": {"approvalId": "apr_1"},
 			} {
 				text, isError := mustCall(t, s, tool, arguments)
-				if !isError || !strings.Contains(text, "permission layer was unavailable") || !strings.Contains(text, "action must not be done") {
-					t.Errorf("%s: got %q, error %t, want an error that says so", tool, text, isError)
+				if !isError || !strings.Contains(text, "permission layer was unavailable") || !strings.Contains(text, "not a denial") || !strings.Contains(text, "action must not be done") ||
+					tool == "verify_action" && !strings.Contains(text, c.says) {
+					t.Errorf("%s: got %q, error %t, want an error that says so, and %q", tool, text, isError, c.says)
 				}
 			}
 		})
+	}
+}
+
+// Whose key it is is asked once, and what is about anybody else is no answer.
+func TestOnlyAnswersAboutTheKeysOwnAgentCount(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	about := make(chan string, 1) // whom the answers are about
+	s := use(t, func() *Tools {
+		served := tools(t, func(w http.ResponseWriter, r *http.Request) {
+			body := strings.NewReplacer("/v1/me", `{"kind":"agent","id":"ollie","accountId":"acct_1"}`, "/v1/verify", allowed,
+				"/v1/passport", `{"agentId":"ollie","status":"active"}`, "/v1/approvals/apr_1", approval("approved")).Replace(r.URL.Path)
+			if r.URL.Path == "/v1/me" {
+				asked.Add(1)
+			} else {
+				body = strings.Replace(body, "ollie", <-about, 1)
+			}
+			_, _ = io.WriteString(w, body)
+		})
+		served.Agent = ""
+		return served
+	}())
+	for tool, arguments := range map[string]object{
+		"verify_action": purchase, "get_passport": {}, "get_approval": {"approvalId": "apr_1"}, "wait_for_approval": {"approvalId": "apr_1"},
+	} {
+		for agent, want := range map[string]bool{"ollie": false, "max": true} {
+			about <- agent
+			if text, isError := mustCall(t, s, tool, arguments); isError != want || want && !strings.Contains(text, "permission layer was unavailable") {
+				t.Errorf("%s about %s: got %q, error %t, want %t", tool, agent, text, isError, want)
+			}
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("it was asked %d times whose key it is, want once", n)
 	}
 }
 
@@ -128,7 +184,7 @@ func TestWhatIsAsked(t *testing.T) {
 		asked <- string(b)
 	}))
 	_, _ = mustCall(t, s, "verify_action", object{"action": "deploy", "amount": "1.50", "branch": "main", "arguments": object{"a": []int{1}}, "idempotencyKey": "k"})
-	if got, want := <-asked, `{"action":"deploy","amount":"1.50","context":{"branch":"main"},"arguments":{"a":[1]},"idempotencyKey":"k"}`; got != want {
+	if got, want := <-asked, `{"agentId":"ollie","action":"deploy","amount":"1.50","context":{"branch":"main"},"arguments":{"a":[1]},"idempotencyKey":"k"}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -191,6 +247,10 @@ func TestHTTP(t *testing.T) {
 	t.Parallel()
 	keys := make(chan string, 8)
 	served := tools(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/me" { // a key that was brought along
+			_, _ = io.WriteString(w, `{"kind":"agent","id":"ollie","accountId":"acct_1"}`)
+			return
+		}
 		keys <- r.Header.Get("Authorization")
 		_, _ = io.WriteString(w, allowed)
 	})

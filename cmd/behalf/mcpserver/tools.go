@@ -110,6 +110,9 @@ func (t *Tools) verify(ctx context.Context, in []byte) (answer, error) {
 	}
 	ctx, cancel := t.once(ctx)
 	defer cancel()
+	if ask.AgentID, err = t.agent(ctx); err != nil {
+		return answer{}, t.refused(err)
+	}
 	p, err := t.Client.Verify(ctx, ask)
 	switch {
 	case err != nil:
@@ -142,12 +145,18 @@ func (t *Tools) passport(ctx context.Context, in []byte) (answer, error) {
 	}
 	ctx, cancel := t.once(ctx)
 	defer cancel()
+	agent, err := t.agent(ctx)
+	if err != nil {
+		return answer{}, t.refused(err)
+	}
 	p, err := t.Client.Passport(ctx)
 	switch {
 	case err != nil:
 		return answer{}, t.refused(err)
-	case p.AgentID == "" || p.Status == "":
-		return answer{}, fmt.Errorf("%w: the passport doesn't say whose it is and how it stands", behalf.ErrUnavailable)
+	case p.AgentID != agent:
+		return answer{}, errOther
+	case p.Status == "":
+		return answer{}, fmt.Errorf("%w: the passport doesn't say how it stands", behalf.ErrUnavailable)
 	}
 	return answer{"The passport of " + p.AgentID + ", who is " + p.Status + ". It allows nothing by itself: ask verify_action before each action.", p}, nil
 }
@@ -166,13 +175,29 @@ func (t *Tools) approval(ctx context.Context, in []byte) (answer, error) {
 	if q.ApprovalID == "" {
 		return answer{}, misread{errors.New("/approvalId: is required")}
 	}
-	ctx, cancel := t.once(ctx)
-	defer cancel()
-	a, err := t.Client.Approval(ctx, q.ApprovalID)
+	a, err := t.look(ctx, q.ApprovalID)
 	if err != nil {
-		return answer{}, t.refused(err)
+		return answer{}, err
 	}
 	return answer{standing(a), a}, nil
+}
+
+// look reads an approval of the agent's own.
+func (t *Tools) look(ctx context.Context, id string) (behalf.Approval, error) {
+	ctx, cancel := t.once(ctx)
+	defer cancel()
+	agent, err := t.agent(ctx)
+	if err != nil {
+		return behalf.Approval{}, t.refused(err)
+	}
+	a, err := t.Client.Approval(ctx, id)
+	switch {
+	case err != nil:
+		return behalf.Approval{}, t.refused(err)
+	case a.AgentID != agent:
+		return behalf.Approval{}, errOther
+	}
+	return a, nil
 }
 
 // Bounds of a wait, in seconds. Clients give up on a call after a minute or so.
@@ -200,17 +225,18 @@ func (t *Tools) wait(ctx context.Context, in []byte) (answer, error) {
 	case q.Seconds < 1 || q.Seconds > mostWait:
 		return answer{}, misread{fmt.Errorf("/seconds: is not a number from 1 to %d", mostWait)}
 	}
-	once, cancel := t.once(ctx)
-	a, err := t.Client.Approval(once, q.ApprovalID)
-	cancel()
+	a, err := t.look(ctx, q.ApprovalID)
 	if err != nil {
-		return answer{}, t.refused(err)
+		return answer{}, err
 	}
+	agent := a.AgentID
 	if a.State == behalf.ApprovalPending {
 		waiting, cancel := context.WithTimeout(ctx, time.Duration(q.Seconds)*time.Second)
 		defer cancel()
 		answered, err := t.Client.WaitApproval(waiting, q.ApprovalID)
 		switch {
+		case err == nil && answered.AgentID != agent:
+			return answer{}, errOther
 		case err == nil:
 			a = answered
 		case waiting.Err() == nil || ctx.Err() != nil:

@@ -230,7 +230,7 @@ func TestAuthzenRefuses(t *testing.T) {
 			{name: "half", body: buys[:len(buys)-2], want: 400},
 			{name: "two", body: buys + buys, want: 400},
 			{name: "too large", body: strings.Replace(buys, `{"subject"`, `{"more":"`+strings.Repeat("a", handlers.MaxBody)+`","subject"`, 1), want: 413},
-			{name: "no JSON", body: buys, kind: "text/plain", want: 415},
+			{name: "no JSON", body: buys, kind: "text/plain", want: 400},
 			{name: "a bad key", body: buys, token: "bhf_sk_" + strings.Repeat("a", 43), want: 401},
 			{name: "another agent", body: strings.Replace(buys, "ollie", "other", 1), want: 403},
 			{name: "a user", body: strings.Replace(buys, `"agent"`, `"user"`, 1), want: 403},

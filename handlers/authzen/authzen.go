@@ -5,6 +5,7 @@
 package authzen
 
 import (
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -106,14 +107,26 @@ type Display struct {
 	Description string `json:"description"`
 }
 
+// Message is a fault as a text, the one thing that a client is told of it: it
+// says where it is, and whether it is no denial at all.
+func Message(f handlers.Fault) string {
+	switch {
+	case f.Field != "":
+		return f.Field + " " + f.Message
+	case f.Code == string(domain.Unavailable):
+		return "the permission layer is unavailable, which is not a denial: " + strings.TrimPrefix(f.Message, "the permission layer is unavailable; ")
+	}
+	return f.Message
+}
+
 // failed is an evaluation of many that could not be made.
 func failed(err error) Decision {
 	f := handlers.FaultOf(err)
-	message := f.Message
-	if f.Field != "" {
-		message = f.Field + " " + message
+	c := &Context{Error: &Failure{Status: f.Status, Message: Message(f)}}
+	if f.Code == string(domain.Unavailable) {
+		c.ReasonCode = domain.Unavailable
 	}
-	return Decision{Context: &Context{Error: &Failure{Status: f.Status, Message: message}}}
+	return Decision{Context: c}
 }
 
 // evaluation is what is evaluated, its four parts as they were sent.

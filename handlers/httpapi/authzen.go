@@ -101,9 +101,8 @@ func (a *API) failAuthzen(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	}
 	f := a.fault(w, r, err)
-	message := f.Message
-	if f.Field != "" {
-		message = f.Field + " " + message
+	if f.Status == http.StatusUnsupportedMediaType { // which AuthZEN has no place for
+		f.Status = http.StatusBadRequest
 	}
-	sendAs(w, textType, f.Status, []byte(message+"\n"))
+	sendAs(w, textType, f.Status, []byte(authzen.Message(f)+"\n"))
 }

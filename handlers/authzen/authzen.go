@@ -5,9 +5,11 @@
 package authzen
 
 import (
+	"errors"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -138,15 +140,49 @@ type evaluation struct {
 }
 
 // orElse fills the parts that are missing from another evaluation, each whole.
-func (e evaluation) orElse(other evaluation) evaluation {
-	for _, part := range []struct{ into, from *jsontext.Value }{
-		{&e.Subject, &other.Subject}, {&e.Action, &other.Action}, {&e.Resource, &other.Resource}, {&e.Context, &other.Context},
+// Of one that is there only what a part can't be without is filled: its type, id
+// or name.
+func (e evaluation) orElse(other evaluation) (evaluation, error) {
+	for _, part := range []struct {
+		into, from *jsontext.Value
+		needs      []string
+	}{
+		{&e.Subject, &other.Subject, []string{"type", "id"}},
+		{&e.Action, &other.Action, []string{"name"}},
+		{&e.Resource, &other.Resource, []string{"type", "id"}},
+		{&e.Context, &other.Context, nil},
 	} {
-		if absent(*part.into) {
+		var err error
+		switch {
+		case absent(*part.into):
 			*part.into = *part.from
+		case part.into.Kind() == '{' && part.from.Kind() == '{':
+			*part.into, err = filled(*part.into, *part.from, part.needs)
+		}
+		if err != nil {
+			return e, err
 		}
 	}
-	return e
+	return e, nil
+}
+
+// filled is an object with the members it lacks of those that are needed. One
+// that lacks none stays as it was sent.
+func filled(object, from jsontext.Value, needs []string) (jsontext.Value, error) {
+	var members, others map[string]jsontext.Value
+	if err := errors.Join(handlers.DecodePart("", object, &members), handlers.DecodePart("", from, &others)); err != nil {
+		return nil, err
+	}
+	lacks := false
+	for _, name := range needs {
+		if value := others[name]; absent(members[name]) && !absent(value) {
+			members[name], lacks = value, true
+		}
+	}
+	if !lacks {
+		return object, nil
+	}
+	return json.Marshal(members, json.Deterministic(true))
 }
 
 func absent(v jsontext.Value) bool { return len(v) == 0 || v.Kind() == 'n' }

@@ -207,7 +207,11 @@ func (p PDP) item(ctx context.Context, c handlers.Caller, defaults evaluation, b
 	if err := handlers.DecodePart("", body, &in); err != nil {
 		return failed(err)
 	}
-	d, err := p.evaluate(ctx, c, in.orElse(defaults))
+	in, err := in.orElse(defaults)
+	if err != nil {
+		return failed(err)
+	}
+	d, err := p.evaluate(ctx, c, in)
 	if err != nil {
 		if handlers.FaultOf(err).Status >= 500 {
 			p.Desk.Faults.Tell(ctx, "authzen", err)

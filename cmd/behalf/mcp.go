@@ -5,12 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"time"
 
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/spf13/cobra"
 
 	"github.com/behalf-platform/behalf/cmd/behalf/mcpserver"
@@ -45,11 +43,7 @@ address that is not this machine's alone, each has to bring one.`,
 			if listen != "" {
 				return s.mcpHTTP(cmd.Context(), tools, listen)
 			}
-			err := tools.Server().Run(cmd.Context(), &mcp.IOTransport{Reader: io.NopCloser(s.in), Writer: unclosed{s.out}})
-			if cmd.Context().Err() != nil || errors.Is(err, io.EOF) {
-				return nil // it was told to end
-			}
-			return err
+			return tools.Serve(cmd.Context(), s.in, s.out)
 		},
 	}
 	s.given.flags(cmd.Flags())
@@ -58,11 +52,6 @@ address that is not this machine's alone, each has to bring one.`,
 	cmd.Flags().StringVar(&listen, "listen", "", "address to serve streamable HTTP on, at /mcp, such as 127.0.0.1:8090")
 	return cmd
 }
-
-// unclosed is a writer that is not ours to close.
-type unclosed struct{ io.Writer }
-
-func (unclosed) Close() error { return nil }
 
 // mcpHTTP serves until ctx is done.
 func (s *shell) mcpHTTP(ctx context.Context, tools *mcpserver.Tools, address string) error {

@@ -1,12 +1,14 @@
 package mcpserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -241,6 +243,40 @@ func TestTheToolsSayThatTheyAdvise(t *testing.T) {
 			t.Errorf("%s: got the hint %t, want %t", tool.Name, tool.Annotations.ReadOnlyHint, reads)
 		}
 	}
+}
+
+// A client that sends all it has and closes reads the answers, too.
+func TestWhatCameBeforeTheEndIsAnswered(t *testing.T) {
+	t.Parallel()
+	const begin = `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}` + "\n" +
+		`{"jsonrpc":"2.0","method":"notifications/initialized"}` + "\n"
+	const call = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"verify_action","arguments":{"action":"purchase","amount":120}}}` + "\n"
+	ended := make(chan struct{}) // that all was read
+	served := tools(t, func(w http.ResponseWriter, _ *http.Request) { <-ended; _, _ = io.WriteString(w, allowed) })
+	var out bytes.Buffer
+	if err := served.Serve(t.Context(), io.MultiReader(strings.NewReader(begin+call), tells(sync.OnceFunc(func() { close(ended) }))), &out); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.Contains(got, "ALLOWED: do exactly this") || strings.Contains(got, "NOT ALLOWED") {
+		t.Errorf("got %s, want the answer to the call", got)
+	}
+	slow := tools(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); <-r.Context().Done() })
+	slow.Timeout = 20 * time.Millisecond
+	out.Reset()
+	if err := slow.Serve(t.Context(), strings.NewReader(begin+call), &out); err != nil || strings.Contains(out.String(), "\"text\":\"ALLOWED") {
+		t.Errorf("got %v and %s, want it to end without a yes", err, out.String())
+	}
+	if err := served.Serve(t.Context(), strings.NewReader("hello\n"), io.Discard); err == nil || !strings.Contains(err.Error(), "read what the client sends") {
+		t.Errorf("got %v, want what is no JSON to be an error", err)
+	}
+}
+
+// tells calls itself when it is read, which is at the end of what is before it.
+type tells func()
+
+func (t tells) Read([]byte) (int, error) {
+	t()
+	return 0, io.EOF
 }
 
 func TestHTTP(t *testing.T) {

@@ -17,6 +17,7 @@ func TestAskOfTheReferenceAPI(t *testing.T) {
 		want       domain.Ask // but for the arguments
 		arguments  string
 		field      string // that is refused
+		says       string // why
 	}{
 		{
 			name: "the plain form", body: `{"agentId":"agent_a","action":"buy","vendor":"x.com","amount":742}`,
@@ -45,7 +46,8 @@ func TestAskOfTheReferenceAPI(t *testing.T) {
 		{name: "two names for a file", body: `{"action":"run","policyContext":{"toolInput":{"file_path":"/a","path":"/b"}}}`, field: "/policyContext/toolInput/path"},
 		{name: "two branches", body: `{"action":"run","context":{"branch":"dev"},"metadata":{"branch":"main"}}`, field: "/metadata/branch"},
 		{name: "two directories", body: `{"action":"run","metadata":{"cwd":"/a"},"policyContext":{"cwd":"/b"}}`, field: "/policyContext/cwd"},
-		{name: "a command that is no text", body: `{"action":"run","policyContext":{"toolInput":{"command":["ls"]}}}`, field: "/policyContext/toolInput/command"},
+		{name: "a command that is no text", body: `{"action":"run","policyContext":{"toolInput":{"command":["ls"]}}}`, field: "/policyContext/toolInput/command", says: "can't be a list"},
+		{name: "a file that is no text", body: `{"action":"run","policyContext":{"toolInput":{"path":{}}}}`, field: "/policyContext/toolInput/path", says: "can't be an object"},
 		{name: "a branch that is no text", body: `{"action":"run","metadata":{"branch":1}}`, field: "/metadata/branch"},
 		{name: "metadata that is no object", body: `{"action":"run","metadata":"x"}`, field: "/metadata"},
 		{name: "too large", body: `{"action":"run","policyContext":` + padded(big+1) + `}`, field: "/policyContext"},
@@ -60,8 +62,8 @@ func TestAskOfTheReferenceAPI(t *testing.T) {
 			var got domain.Ask
 			err := handlers.DecodeReferenceAsk([]byte(c.body), &got)
 			if c.field != "" {
-				if f := handlers.FaultOf(err); err == nil || f.Status != 400 || f.Field != c.field {
-					t.Errorf("got %+v (%v), want 400 at %s", f, err, c.field)
+				if f := handlers.FaultOf(err); err == nil || f.Status != 400 || f.Field != c.field || !strings.Contains(f.Message, c.says) {
+					t.Errorf("got %+v (%v), want 400 at %s: %s", f, err, c.field, c.says)
 				}
 				return
 			}

@@ -129,6 +129,10 @@ func semantic(s *json.SemanticError) string {
 		return "is not a field of this request"
 	case s.Err != nil:
 		return plain(s.Err)
+	case s.JSONKind == '[':
+		return "can't be a list"
+	case s.JSONKind == '{':
+		return "can't be an object"
 	case s.JSONKind != 0 && s.GoType != nil:
 		return fmt.Sprintf("can't be %s", s.JSONKind)
 	}

@@ -192,13 +192,25 @@ func (s *session) weigh(m *message) (h *held, gone bool) {
 	case m.method == "notifications/cancelled":
 		return h, s.cancel(m)
 	case m.method == "tools/list" && s.FilterTools:
-		s.mu.Lock()
-		s.lists[key(m.id)] = struct{}{}
-		s.mu.Unlock()
+		h.fault = s.list(m.id)
 	case len(list) > 0:
 		h.place, h.ctx, h.fault = s.queue(m.id)
 	}
 	return h, false
+}
+
+// list remembers a request whose answer is to be filtered.
+func (s *session) list(id jsontext.Value) *fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, asked := s.lists[key(id)]; asked { // the second answer would pass as it comes
+		return faultf(codeInvalid, "The message is refused: a request with its id waits for its answer.")
+	}
+	if len(s.lists) >= mostWaiting {
+		return s.Gate.broken(fmt.Errorf("%d lists of tools are asked for already", mostWaiting))
+	}
+	s.lists[key(id)] = struct{}{}
+	return nil
 }
 
 // queue makes a place for a request to wait for its decision.
@@ -228,6 +240,7 @@ func (s *session) cancel(m *message) bool {
 	defer s.mu.Unlock()
 	w := s.waiting[key(params["requestId"])]
 	if w == nil {
+		delete(s.lists, key(params["requestId"])) // which has no answer any more
 		return false
 	}
 	w.cancelled = true

@@ -585,6 +585,20 @@ func TestListsOfToolsAreFiltered(t *testing.T) {
 			s.want(t, list+"\n", c.want+"\n")
 		})
 	}
+	t.Run("each once", func(t *testing.T) {
+		t.Parallel()
+		s := newStage(t, deciding)
+		s.FilterTools = true
+		s.send(t, list, list)
+		if got := s.server.String(); got != list+"\n" {
+			t.Errorf("the server got %q, want the first", got)
+		}
+		wantFault(t, s.client.String(), "3", codeInvalid, "waits for its answer")
+		s.send(t, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}`)
+		if len(s.lists) != 0 {
+			t.Errorf("%d lists are still waited for, want none once it is cancelled", len(s.lists))
+		}
+	})
 	t.Run("none if it can't be asked", func(t *testing.T) {
 		t.Parallel()
 		s := newStage(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })

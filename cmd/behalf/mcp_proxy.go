@@ -40,7 +40,7 @@ mcp://files/file:%2F%2F%2Ftmp%2Fa. Lists, pings, logging, cancellations, progres
 and answers to the server pass as they are, and so does all that the server
 sends. A method that is unknown is refused, and so is JSON that others could read
 otherwise: a name twice or in another case, a carriage return within a message, a
-URI with dot segments or control characters.
+URI with dot segments, control characters, or more encoded than has to be.
 
 A refusal is a JSON-RPC error whose data has decision, reasonCode, requestId and
 approvalId: code -32050 for a decision (denied or requires_approval), -32051 if

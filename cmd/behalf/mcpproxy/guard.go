@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -204,12 +205,22 @@ func text(params map[string]jsontext.Value, name string) (s string, err error) {
 	return s, nil
 }
 
+// encodedPlain is a letter, digit, or one of -._~ that is percent-encoded, which
+// makes no other URI of it.
+var encodedPlain = regexp.MustCompile(`%(?i:2[de]|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])`)
+
 // checkURI refuses a URI that leads elsewhere than it reads: a rule is about how
 // it reads. Many parsers drop the control characters in it and the space around
 // it, so that a tab can hide between two dots.
 func checkURI(uri string) error {
 	if strings.ContainsFunc(uri, unicode.IsControl) || strings.TrimSpace(uri) != uri || strings.Contains(uri, "%00") {
 		return errors.New("the URI has a control character, or space around it")
+	}
+	if scheme, _, _ := strings.Cut(uri, ":"); scheme != strings.ToLower(scheme) {
+		return errors.New("the URI's scheme has capitals, which stand for small letters; write those")
+	}
+	if plain := encodedPlain.FindString(uri); plain != "" {
+		return fmt.Errorf("the URI has %s for a character that needs no encoding; write it as it is", plain)
 	}
 	path, _, _ := strings.Cut(strings.ToLower(uri), "#")
 	path, _, _ = strings.Cut(path, "?")

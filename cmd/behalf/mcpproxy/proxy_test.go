@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -427,6 +428,37 @@ func TestNoTwoRequestsAreBoundTheSame(t *testing.T) {
 			t.Errorf("%.200s is bound like %.200s: %.200s", params, other, b)
 		}
 		seen[b] = params
+	}
+}
+
+func TestAURIIsReadInOneWay(t *testing.T) {
+	t.Parallel()
+	for uri, taken := range map[string]bool{
+		"file:///data/a%20b%25/c%C3%A9": true,
+		"demo://r/1?q=%2F#x":            true,
+		"x:y":                           true,
+		"file:///data/{name}":           true,
+		"file:///data/%73ecret":         false,
+		"file:///data/%5fa":             false,
+		"file:///%7E/a":                 false,
+		"File:///data":                  false,
+		"file:///data/..":               false,
+		"file:///data/%2e%2E/a":         false,
+		"file:///data\\a":               false,
+		"file:///data%5Ca":              false,
+		"file:///da\nta":                false,
+		"file:///data ":                 false,
+		"file:///data%00":               false,
+	} {
+		if err := checkURI(uri); (err == nil) != taken {
+			t.Errorf("%q: got %v, want it taken: %t", uri, err, taken)
+		}
+	}
+	for c := range byte(0x80) { // what RFC 3986 says needs no encoding, and no more
+		plain := strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", c) >= 0
+		if got := encodedPlain.MatchString(fmt.Sprintf("%%%02x", c)) && encodedPlain.MatchString(fmt.Sprintf("%%%02X", c)); got != plain {
+			t.Errorf("%%%02x: got %t, want %t", c, got, plain)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 type surface struct {
 	name, path, body string
 	// yes reports whether an answer would be taken for an allow.
-	yes func(status int, text string) bool
+	yes func(text string) bool
 	// isText says that errors are texts.
 	isText bool
 	// dry is what asks to record nothing, and its status.
@@ -33,15 +33,15 @@ type surface struct {
 func surfaces() []surface {
 	const reference = `{"agentId":"agent_ollie","action":"purchase","vendor":"coachella.com","amount":120}`
 	const evaluation = `{"subject":{"type":"agent","id":"agent_ollie"},"action":{"name":"purchase","properties":{"amount":"120"}},"resource":{"type":"vendor","id":"coachella.com"}}`
-	allowed := func(status int, text string) bool {
+	allowed := func(text string) bool {
 		var a struct{ Allowed bool }
 		return json.Unmarshal([]byte(text), &a) == nil && a.Allowed
 	}
-	decision := func(status int, text string) bool {
+	decision := func(text string) bool {
 		var a struct{ Decision bool }
 		return json.Unmarshal([]byte(text), &a) == nil && a.Decision
 	}
-	first := func(status int, text string) bool {
+	first := func(text string) bool {
 		var a struct{ Evaluations []struct{ Decision bool } }
 		return json.Unmarshal([]byte(text), &a) == nil && len(a.Evaluations) == 1 && a.Evaluations[0].Decision
 	}
@@ -143,13 +143,13 @@ func TestNothingButARecordedAllowIsAYes(t *testing.T) {
 						return recorder.Code, recorder.Body.String()
 					}
 					whole := func() sent { return sent{key: w.key, kind: "application/json", body: strings.NewReader(on.body)} }
-					if status, text := send(whole()); status != 200 || !on.yes(status, text) {
+					if status, text := send(whole()); status != 200 || !on.yes(text) {
 						t.Fatalf("when nothing is broken: got %d %s, want a yes", status, text)
 					}
 					s := whole()
 					c.breaks(w, &s)
 					status, text := send(s)
-					if on.yes(status, text) || !strings.Contains(text, c.says) {
+					if on.yes(text) || !strings.Contains(text, c.says) {
 						t.Errorf("got %d %s, want no yes, and %q", status, text, c.says)
 					}
 					want := c.status

@@ -170,7 +170,13 @@ func (p *publisher) add() {
 		p.say(PassportLinkCreated, linkData{p.aboutOf(e.AgentID), e.LinkID, e.Label, e.ExpiresAt})
 	case domain.PassportLinkRevoked:
 		p.say(PassportLinkRevoked, linkData{p.aboutOf(e.AgentID), e.LinkID, "", time.Time{}})
-	case domain.BudgetCharged, domain.BudgetReleased, domain.WebhookTested, domain.ReceiptKeyRotated, domain.DecisionConsumed:
+	case domain.DecisionConsumed:
+		about := p.about()
+		about.PassportVersion = 0 // it is not at the place of this event, which moves no passport
+		p.say(DecisionConsumed, consumedData{about, e.RequestID})
+	case domain.ReceiptKeyRotated:
+		p.say(ReceiptKeyRotated, receiptKeyData{p.about(), e.Version, e.OverlapUntil})
+	case domain.BudgetCharged, domain.BudgetReleased, domain.WebhookTested:
 	}
 }
 

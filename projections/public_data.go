@@ -190,6 +190,16 @@ type (
 		Label     string        `json:"label,omitempty"`
 		ExpiresAt time.Time     `json:"expiresAt,omitzero"`
 	}
+	consumedData struct {
+		aboutData
+		RequestID domain.RequestID `json:"requestId"`
+	}
+	receiptKeyData struct {
+		aboutData
+		Version int `json:"keyVersion"`
+		// OverlapUntil is until when those before it are good too; absent ends them.
+		OverlapUntil time.Time `json:"overlapUntil,omitzero"`
+	}
 )
 
 // publicTerms are terms without what only members are to read where they manage.

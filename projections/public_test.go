@@ -107,6 +107,8 @@ func TestWhatARecordSays(t *testing.T) {
 		{"decision.made.v1.rate_exceeded.json", []PublicType{VerificationDenied}},
 		{"permission.replaced.v1.json", []PublicType{PermissionReplaced}},
 		{"permission.replaced.v1.cancels.json", []PublicType{PermissionReplaced, ApprovalCancelled, ApprovalCancelled, ApprovalCancelled}},
+		{"decision.consumed.v1.json", []PublicType{DecisionConsumed}},
+		{"receipt_key.rotated.v1.json", []PublicType{ReceiptKeyRotated}},
 		{"budget.charged.v1.json", nil},
 		{"budget.released.v1.json", nil},
 	} {

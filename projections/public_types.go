@@ -62,6 +62,9 @@ const (
 
 	PassportLinkCreated PublicType = "passport.link_created"
 	PassportLinkRevoked PublicType = "passport.link_revoked"
+
+	DecisionConsumed  PublicType = "decision.consumed"
+	ReceiptKeyRotated PublicType = "receipt_key.rotated"
 )
 
 // PublicTypes lists every type, those of one noun together.
@@ -80,5 +83,6 @@ func PublicTypes() []PublicType {
 		WebhookSecretRotated, WebhookDeleted, WebhookReplayRequested, WebhookReplayCancelled, WebhookReplayFinished,
 		WebhookFailing, WebhookRecovered, WebhookSkipped,
 		PassportLinkCreated, PassportLinkRevoked,
+		DecisionConsumed, ReceiptKeyRotated,
 	}
 }

@@ -113,6 +113,9 @@ const mostReceipt = 16 << 10
 // clockLeeway is how far a service's clock may be behind the server's.
 const clockLeeway = 5 * time.Second
 
+// lastMoment is the end of the year 9999, beyond which sums of times overflow.
+const lastMoment = 253402300799
+
 // VerifyReceipt checks a receipt without asking the server: that it was signed
 // with one of the keys, and says what is expected, at this time. It can't tell
 // whether the receipt was shown before: for that, use [Client.Consume], or
@@ -160,8 +163,11 @@ func (c receiptClaims) receipt() Receipt {
 // chooses among the keys, and nothing else: there is one algorithm.
 func opened(receipt string, keys ReceiptKeys) (receiptClaims, error) {
 	var none receiptClaims
+	if len(receipt) > mostReceipt || strings.ContainsAny(receipt, "\r\n") { // which base64 would pass over
+		return none, errors.New("it is not one")
+	}
 	parts := strings.Split(receipt, ".")
-	if len(parts) != 3 || len(receipt) > mostReceipt {
+	if len(parts) != 3 {
 		return none, errors.New("it is not one")
 	}
 	var raw [3][]byte
@@ -189,6 +195,9 @@ func opened(receipt string, keys ReceiptKeys) (receiptClaims, error) {
 	var claims receiptClaims
 	if err := json.Unmarshal(raw[1], &claims); err != nil {
 		return none, errors.New("what it says can't be read")
+	}
+	if claims.IssuedAt <= 0 || claims.IssuedAt > claims.Expires || claims.Expires > lastMoment {
+		return none, errors.New("its times can't be")
 	}
 	return claims, nil
 }
@@ -224,7 +233,7 @@ func (e Expected) fits(r Receipt, now time.Time) error {
 }
 
 // Consumption says what must be so of the allow that is consumed. What is empty
-// is not looked at.
+// is not looked at. An Amount needs its Currency.
 type Consumption struct {
 	AgentID  string `json:"agentId,omitempty"`
 	Action   string `json:"action,omitempty"`

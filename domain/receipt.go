@@ -99,7 +99,7 @@ func (a Account) RotateReceiptKey(cmd RotateReceiptKey) ([]Event, error) {
 }
 
 // ConsumeDecision takes the receipt of a decision. What is said of the decision
-// must be so; what is empty is not looked at.
+// must be so; what is empty is not looked at. An amount needs its currency.
 type ConsumeDecision struct {
 	AgentID  AgentID  `json:"agentId,omitempty"`
 	Action   Action   `json:"action,omitempty"`
@@ -133,8 +133,19 @@ func (a Agent) reported(id RequestID) bool {
 	return ok && r.Settled != nil
 }
 
+// narrowed reports whether an allow may rest on terms that are there no more: its
+// permission was replaced, or the action blocked, after it. Whether the new terms
+// would allow it too is for another verify to say.
+func (a Agent) narrowed(d *DecisionMade, now time.Time) bool {
+	return slices.ContainsFunc(a.Permissions, func(p *Permission) bool {
+		return p.Version > d.PassportVersion &&
+			(p.ID == d.PermissionID || p.StatusAt(now) == PermissionActive && listed(p.Terms.BlockedActions, d.Request.Action))
+	})
+}
+
 // Consume decides on a ConsumeDecision. The agent must still be active, and the
-// permission stand: a receipt is no way around a revocation.
+// permission stand as it was: a receipt is no way around a revocation, nor around
+// terms that were made narrower.
 func (a Agent) Consume(cmd ConsumeDecision, r Recorded, lifetime time.Duration, now time.Time) ([]Event, error) {
 	d, ok := r.Event.(DecisionMade)
 	if !ok || r.Agent != a.ID || r.Account != a.Account {
@@ -152,6 +163,10 @@ func (a Agent) Consume(cmd ConsumeDecision, r Recorded, lifetime time.Duration, 
 		return nil, Reject(Conflict, "agent %s is disabled", a.ID)
 	case !found || p.StatusAt(now) != PermissionActive:
 		return nil, Reject(Conflict, "the permission that allowed %s does not stand any more", d.RequestID)
+	case a.narrowed(&d, now):
+		return nil, Reject(Conflict, "what allowed %s was changed since; the agent has to ask again", d.RequestID)
+	case cmd.Amount != "" && cmd.Currency == "":
+		return nil, RejectField(Invalid, "/currency", "is missing; an amount says nothing without it")
 	case cmd.AgentID != "" && cmd.AgentID != a.ID:
 		return nil, RejectField(Conflict, "/agentId", "is not the agent that was allowed")
 	case cmd.Action != "" && cmd.Action != q.Action:

@@ -50,10 +50,12 @@ func TestConsume(t *testing.T) {
 	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	agent := Agent{
 		Account: "acct_1", ID: "agent_1", Status: AgentActive,
-		Permissions: []*Permission{{ID: "perm_1"}, {ID: "perm_2", Revoked: at}},
+		Permissions: []*Permission{{ID: "perm_1", Version: 7}, {ID: "perm_2", Revoked: at}},
 	}
+	with := func(a *Agent, p *Permission) { a.Permissions = append(slices.Clone(a.Permissions), p) }
+	blocks := Terms{BlockedActions: []Action{"buy"}}
 	made := DecisionMade{
-		RequestID: "req_1", Outcome: OutcomeAllowed, PermissionID: "perm_1",
+		RequestID: "req_1", Outcome: OutcomeAllowed, PermissionID: "perm_1", PassportVersion: 8,
 		Request: Request{Action: "buy", Vendor: "x.com", Resource: "ticket", Amount: "10.00", Currency: "USD"},
 	}
 	full := ConsumeDecision{AgentID: "agent_1", Action: "buy", Audience: "x.com", Amount: "10.00", Currency: "USD"}
@@ -79,11 +81,28 @@ func TestConsume(t *testing.T) {
 		}},
 		{name: "disabled", change: func(a *Agent, _ *DecisionMade, _ *Recorded, _ *ConsumeDecision) { a.Status = AgentIsDisabled }, code: Conflict},
 		{name: "revoked", change: func(_ *Agent, d *DecisionMade, _ *Recorded, _ *ConsumeDecision) { d.PermissionID = "perm_2" }, code: Conflict},
+		{name: "replaced since", change: func(a *Agent, _ *DecisionMade, _ *Recorded, _ *ConsumeDecision) {
+			a.Permissions = []*Permission{{ID: "perm_1", Version: 9}}
+		}, code: Conflict},
+		{name: "blocked since", change: func(a *Agent, _ *DecisionMade, _ *Recorded, _ *ConsumeDecision) {
+			with(a, &Permission{ID: "perm_3", Version: 9, Terms: blocks})
+		}, code: Conflict},
+		{name: "blocked since, and no more", change: func(a *Agent, _ *DecisionMade, _ *Recorded, _ *ConsumeDecision) {
+			with(a, &Permission{ID: "perm_3", Version: 10, Terms: blocks, Revoked: at})
+		}},
+		{name: "blocked elsewhere when it was allowed", change: func(a *Agent, _ *DecisionMade, _ *Recorded, _ *ConsumeDecision) {
+			with(a, &Permission{ID: "perm_3", Version: 8, Terms: blocks})
+		}},
+		{name: "allowed once more since", change: func(a *Agent, _ *DecisionMade, _ *Recorded, _ *ConsumeDecision) {
+			with(a, &Permission{ID: "perm_3", Version: 9, Terms: Terms{Action: "buy"}})
+		}},
 		{name: "of another agent", change: func(_ *Agent, _ *DecisionMade, r *Recorded, _ *ConsumeDecision) { r.Agent = "agent_2" }, code: NotFound},
 		{name: "another agent is meant", change: func(_ *Agent, _ *DecisionMade, _ *Recorded, cmd *ConsumeDecision) { cmd.AgentID = "agent_2" }, code: Conflict},
 		{name: "another action is meant", change: func(_ *Agent, _ *DecisionMade, _ *Recorded, cmd *ConsumeDecision) { cmd.Action = "sell" }, code: Conflict},
 		{name: "another audience is meant", change: func(_ *Agent, _ *DecisionMade, _ *Recorded, cmd *ConsumeDecision) { cmd.Audience = "ticket" }, code: Conflict},
 		{name: "another amount is meant", change: func(_ *Agent, _ *DecisionMade, _ *Recorded, cmd *ConsumeDecision) { cmd.Amount = "10.01" }, code: Conflict},
+		{name: "an amount of no currency", change: func(_ *Agent, _ *DecisionMade, _ *Recorded, cmd *ConsumeDecision) { cmd.Currency = "" }, code: Invalid},
+		{name: "an amount with an exponent", change: func(_ *Agent, _ *DecisionMade, _ *Recorded, cmd *ConsumeDecision) { cmd.Amount = "1e1" }, code: Conflict},
 		{name: "another currency is meant", change: func(_ *Agent, _ *DecisionMade, _ *Recorded, cmd *ConsumeDecision) { cmd.Currency = "EUR" }, code: Conflict},
 	} {
 		a, d, cmd := agent, made, full

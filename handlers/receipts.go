@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -192,6 +193,37 @@ type ConsumptionView struct {
 	Amount     domain.Decimal   `json:"amount,omitempty"`
 	Currency   domain.Currency  `json:"currency,omitempty"`
 	ConsumedAt time.Time        `json:"consumedAt"`
+}
+
+// DecodeConsumption reads what must be so of an allow that is consumed. What is
+// there and empty is refused: a service whose variable was not set must not find
+// that it looked at nothing.
+func DecodeConsumption(body []byte) (domain.ConsumeDecision, error) {
+	var in struct {
+		AgentID  *domain.AgentID  `json:"agentId"`
+		Action   *domain.Action   `json:"action"`
+		Audience *string          `json:"audience"`
+		Amount   domain.Decimal   `json:"amount"` // takes no empty one
+		Currency *domain.Currency `json:"currency"`
+	}
+	if err := DecodeGrant(body, &in); err != nil {
+		return domain.ConsumeDecision{}, err
+	}
+	cmd := domain.ConsumeDecision{Amount: in.Amount}
+	err := cmp.Or(said(&cmd.AgentID, in.AgentID, "/agentId"), said(&cmd.Action, in.Action, "/action"),
+		said(&cmd.Audience, in.Audience, "/audience"), said(&cmd.Currency, in.Currency, "/currency"))
+	return cmd, err
+}
+
+func said[S ~string](into, given *S, field string) error {
+	switch {
+	case given == nil:
+	case *given == "":
+		return domain.RejectField(domain.Invalid, field, "is empty; say what it must be, or leave it out")
+	default:
+		*into = *given
+	}
+	return nil
 }
 
 // ConsumeFor takes the receipt of an allow, for a member: a service with a

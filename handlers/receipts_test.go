@@ -136,6 +136,7 @@ func TestReceiptsAreConsumedOnce(t *testing.T) {
 		w := nodes[0]
 		key := shop(t, b, w)
 		viewer := w.must(201, "POST", "/v1/members", b.token, `{"name":"till","role":"VIEWER"}`).body["token"].(string)
+		foreign := b.foreign(n)
 		verify := func() string {
 			return w.must(200, "POST", "/v1/verify", key, buysTen).body["requestId"].(string)
 		}
@@ -156,6 +157,16 @@ func TestReceiptsAreConsumedOnce(t *testing.T) {
 			"another audience is meant": {viewer, id, strings.Replace(meant, "x.com", "y.com", 1), 409},
 			"another amount is meant":   {viewer, id, strings.Replace(meant, "10", "11", 1), 409},
 			"what nobody knows":         {viewer, id, `{"maxAmount":1}`, 400},
+			"an empty agent":            {viewer, id, strings.Replace(meant, "agent_ollie", "", 1), 400},
+			"an empty action":           {viewer, id, strings.Replace(meant, "buy", "", 1), 400},
+			"an empty audience":         {viewer, id, strings.Replace(meant, "x.com", "", 1), 400},
+			"an empty currency":         {viewer, id, strings.Replace(meant, "USD", "", 1), 400},
+			"an empty amount":           {viewer, id, strings.Replace(meant, "10", "", 1), 400},
+			"an amount and no currency": {viewer, id, `{"amount":"10"}`, 400},
+			"an amount as a float":      {viewer, id, strings.Replace(meant, `"10"`, "1e1", 1), 409},
+			"two amounts":               {viewer, id, strings.Replace(meant, "{", `{"amount":"11",`, 1), 400},
+			"more behind it":            {viewer, id, meant + "{}", 400},
+			"another's decision":        {foreign, id, meant, 404},
 			"no such decision":          {viewer, "req_01K8M5C0W2X4Y6Z8A0B2C4D6E8", meant, 404},
 			"a denial":                  {viewer, w.must(200, "POST", "/v1/verify", key, `{"action":"fly"}`).body["requestId"].(string), `{}`, 409},
 		} {

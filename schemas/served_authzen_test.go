@@ -68,7 +68,7 @@ func (s *server) consume(w *world) {
 	}
 	target := "/v1/decisions/" + w.ids["request"] + "/consume"
 	s.do(409, ask{route: consume, target: target, token: ownerToken, body: `{"agentId":"agent_other"}`})
-	s.do(200, ask{route: consume, target: target, token: ownerToken, body: `{"agentId":"agent_ollie","action":"repo:push","audience":"github.com","amount":"12.5"}`})
+	s.do(200, ask{route: consume, target: target, token: ownerToken, body: `{"agentId":"agent_ollie","action":"repo:push","audience":"github.com","amount":"12.5","currency":"BHD"}`})
 	s.do(409, ask{route: consume, target: target, token: ownerToken, body: `{}`})
 	for range 3 {
 		s.do(200, ask{route: rotate, target: "/v1/receipt-keys/rotate", token: ownerToken, body: `{"overlap":"1h"}`})

@@ -40,8 +40,8 @@ func consume(c *call) error {
 	if _, err := c.caller.AsMember(domain.RoleViewer); err != nil {
 		return err
 	}
-	var in domain.ConsumeDecision
-	if err := handlers.DecodeGrant(c.optional().body, &in); err != nil {
+	in, err := handlers.DecodeConsumption(c.optional().body)
+	if err != nil {
 		return err
 	}
 	view, err := c.ConsumeFor(c.r.Context(), c.caller, domain.RequestID(c.r.PathValue("request")), in)

@@ -201,14 +201,20 @@ func (d *Desk) PassportFor(ctx context.Context, c Caller) (PassportView, error) 
 func (d *Desk) PassportOf(a *domain.Agent) (PassportView, error) { return d.passport(a) }
 
 func (d *Desk) passport(a *domain.Agent) (PassportView, error) {
+	view, _, err := d.passportAnd(a)
+	return view, err
+}
+
+// passportAnd is a passport, and the account's budget as it shows it.
+func (d *Desk) passportAnd(a *domain.Agent) (PassportView, *domain.SharedBudget, error) {
 	budget := &domain.SharedBudget{}
 	if a.Shared {
 		var err error
 		if budget, err = d.budget(a.Account); err != nil {
-			return PassportView{}, err
+			return PassportView{}, nil, err
 		}
 	}
-	return ViewPassport(a, budget, d.Verifier.Now()), nil
+	return ViewPassport(a, budget, d.Verifier.Now()), budget, nil
 }
 
 func (d *Desk) budget(account domain.AccountID) (*domain.SharedBudget, error) {

@@ -284,11 +284,11 @@ func (d *Desk) TextOf(a *domain.Agent, kind string) (string, error) {
 }
 
 func (d *Desk) sheet(a *domain.Agent) (Sheet, error) {
-	view, err := d.passport(a)
+	view, budget, err := d.passportAnd(a)
 	if err != nil {
 		return Sheet{}, err
 	}
-	return NewSheet(view, a.Updated, d.Verifier.Now()), nil
+	return NewSheet(view, budget.Limits, a.Updated, d.Verifier.Now()), nil
 }
 
 // visit notes a visit. It is counted by Run: whoever reloads a page a thousand

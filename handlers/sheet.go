@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,27 +72,20 @@ func (p SheetPermission) Denies() bool {
 	return len(p.Blocks) > 0 && p.Status != domain.PermissionHasExpired
 }
 
-// Reach is what a block covers, everything if empty: its other terms are of what
-// is allowed.
+// Reach is what a block covers, and when: its other terms are of what is allowed.
 func (p SheetPermission) Reach() []SheetLine {
 	var reach []SheetLine
 	for _, l := range p.Lines {
-		if l.Label == linesResources || l.Label == linesVendors {
+		if l.blocks {
 			reach = append(reach, l)
 		}
 	}
 	return reach
 }
 
-const (
-	linesResources = "Resources"
-	linesVendors   = "Vendors"
-)
-
-// SheetLine is a limit with its values.
-type SheetLine struct {
-	Label  string
-	Values []string
+// Everywhere reports whether a block covers every resource and vendor.
+func (p SheetPermission) Everywhere() bool {
+	return !slices.ContainsFunc(p.Reach(), func(l SheetLine) bool { return l.Verbatim })
 }
 
 // SheetLimit is a budget or a rate, and what is left of it.
@@ -105,12 +99,13 @@ type SheetLimit struct {
 	Percent int
 }
 
-// NewSheet puts a passport into words.
-func NewSheet(p PassportView, updated, now time.Time) Sheet {
+// NewSheet puts a passport into words. Shared are the limits that AccountLeft is
+// of.
+func NewSheet(p PassportView, shared domain.Limits, updated, now time.Time) Sheet {
 	s := Sheet{
 		AgentID: p.AgentID, Name: oneLine(p.Name), Version: p.PassportVersion, Updated: updated.UTC(), Written: now.UTC(),
 	}
-	s.Limits = append(sheetLimits("agent", p.Left, zones(p.Limits)), sheetLimits("account", p.AccountLeft, nil)...)
+	s.Limits = append(sheetLimits("agent", p.Left, zones(p.Limits)), sheetLimits("account", p.AccountLeft, zones(shared))...)
 	for _, v := range p.Permissions {
 		s.Permissions = append(s.Permissions, sheetPermission(v))
 	}
@@ -135,66 +130,6 @@ func sheetState(p PassportView, list []SheetPermission) SheetState {
 		}
 	}
 	return state
-}
-
-func sheetPermission(v PermissionView) SheetPermission {
-	t := &v.Terms
-	p := SheetPermission{ID: v.PermissionID, Status: v.Status, About: oneLine(t.Description), Blocks: words(t.BlockedActions)}
-	if p.Allows = words(t.AllowedActions); len(p.Allows) == 0 && t.Action != "" {
-		p.Allows = []string{string(t.Action)}
-	}
-	say := func(label string, values ...string) {
-		var shown []string
-		for _, v := range values {
-			shown = append(shown, domain.ShownTarget(v))
-		}
-		if len(shown) > 0 {
-			p.Lines = append(p.Lines, SheetLine{label, shown})
-		}
-	}
-	say(linesResources, t.Resource...)
-	say(linesVendors, t.Vendors...)
-	if t.MaxAmount != "" {
-		say("At most each time", string(t.MaxAmount)+" "+string(t.Currency))
-	}
-	say("Paths", t.Paths...)
-	say("Never these paths", t.DeniedPaths...)
-	if len(t.DeniedCommands) > 0 {
-		p.Lines = append(p.Lines, SheetLine{"Never these commands", each(t.DeniedCommands, domain.Shown)})
-	}
-	if c := t.Context; c != nil {
-		say("Branches", c.Branch...)
-		say("Environments", c.Environment...)
-		say("Repositories", c.Repository...)
-	}
-	for _, w := range t.TimeWindows {
-		say("Only at", strings.Join(each(w.Days, dayName), ", ")+", "+w.From+" to "+w.To+" ("+w.TimeZone+")")
-	}
-	if !t.NotBefore.IsZero() {
-		say("Not before", sheetTime(t.NotBefore))
-	}
-	if !t.ExpiresAt.IsZero() {
-		say("Until", sheetTime(t.ExpiresAt))
-	}
-	p.Limits = sheetLimits("", v.Left, zones(t.Limits))
-	p.Approve = approveWhen(t)
-	return p
-}
-
-func approveWhen(t *domain.Terms) string {
-	var when string
-	switch {
-	case t.RequiresApproval.Above != "":
-		when = "A person is asked above " + string(t.RequiresApproval.Above) + " " + string(t.Currency)
-	case t.RequiresApproval.Always:
-		when = "A person is asked each time"
-	default:
-		return ""
-	}
-	if t.Approval != nil && t.Approval.Quorum > 1 {
-		when += "; " + strconv.Itoa(t.Approval.Quorum) + " people have to say yes"
-	}
-	return when
 }
 
 // zones are the time zones of limits, in the order in which what is left of them
@@ -242,9 +177,6 @@ func percent(l domain.Left) int {
 	}
 	return max(1, min(100, int(100*left/most)))
 }
-
-// dayName is "Mon" for mon.
-func dayName(day string) string { return strings.ToUpper(day[:1]) + day[1:] }
 
 func words(actions []domain.Action) []string {
 	return each(actions, func(a domain.Action) string { return string(a) })

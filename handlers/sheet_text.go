@@ -63,7 +63,7 @@ func (s Sheet) scope(b *strings.Builder) {
 			continue
 		}
 		allowed++
-		b.WriteString("- " + strings.Join(p.Allows, ", ") + "\n")
+		b.WriteString("- " + spans(p.Allows) + "\n")
 		p.details(b)
 	}
 	if allowed == 0 {
@@ -76,9 +76,12 @@ func (s Sheet) scope(b *strings.Builder) {
 			continue
 		}
 		blocked++
-		b.WriteString("- " + strings.Join(p.Blocks, ", ") + "\n")
+		b.WriteString("- " + spans(p.Blocks) + "\n")
+		if p.About != "" && len(p.Allows) == 0 {
+			b.WriteString("  - About: " + p.About + "\n")
+		}
 		for _, l := range p.Reach() {
-			b.WriteString("  - " + l.Label + ": " + strings.Join(l.Values, ", ") + "\n")
+			b.WriteString("  - " + l.sentence() + "\n")
 		}
 	}
 	if blocked == 0 {
@@ -97,7 +100,7 @@ func (p SheetPermission) details(b *strings.Builder) {
 		b.WriteString("  - About: " + p.About + "\n")
 	}
 	for _, l := range p.Lines {
-		b.WriteString("  - " + l.Label + ": " + strings.Join(l.Values, ", ") + "\n")
+		b.WriteString("  - " + l.sentence() + "\n")
 	}
 	for _, l := range p.Limits {
 		b.WriteString("  - " + l.Kind + ": " + l.sentence() + "\n")
@@ -105,6 +108,28 @@ func (p SheetPermission) details(b *strings.Builder) {
 	if p.Approve != "" {
 		b.WriteString("  - Needs approval: " + p.Approve + "\n")
 	}
+}
+
+func (l SheetLine) sentence() string {
+	if l.Verbatim {
+		return l.Label + ": " + spans(l.Values)
+	}
+	return l.Label + ": " + strings.Join(l.Values, "; ")
+}
+
+// spans are values as code spans of Markdown: one with a comma in it is not two,
+// and no star of a pattern is taken for emphasis.
+func spans(values []string) string {
+	return strings.Join(each(values, func(v string) string {
+		fence := "`"
+		for strings.Contains(v, fence) {
+			fence += "`"
+		}
+		if len(fence) > 1 {
+			v = " " + v + " "
+		}
+		return fence + v + fence
+	}), ", ")
 }
 
 func (l SheetLimit) sentence() string {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -91,27 +90,4 @@ func TestThePageInABrowser(t *testing.T) {
 			t.Errorf("%s: got %s, want nothing of the passport", url, page)
 		}
 	}
-}
-
-func browserHere() string {
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	return ""
-}
-
-// dom is a page as a browser has it once its script has run.
-func dom(t *testing.T, browser, size, url string) string {
-	t.Helper()
-	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer stop()
-	cmd := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--user-data-dir="+t.TempDir(), "--window-size="+size, "--virtual-time-budget=10000", "--dump-dom", url)
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %s: %v", browser, url, err)
-	}
-	return string(out)
 }

@@ -3,7 +3,9 @@
 "use strict";
 (() => {
   const token = () => decodeURIComponent(location.hash.slice(1));
+  let asked = 0;
   const show = async (body, focus) => {
+    const mine = ++asked;
     const main = document.querySelector("main");
     main.setAttribute("aria-busy", "true");
     let page;
@@ -17,6 +19,7 @@
     } catch {
       page = null;
     }
+    if (mine !== asked) { return; } // a later one is under way, or was shown
     main.removeAttribute("aria-busy");
     const next = page && page.querySelector("main");
     if (!next) {
@@ -24,7 +27,10 @@
       note.className = "notice";
       note.setAttribute("role", "alert");
       note.textContent = "The passport can't be read now. Take nothing as allowed, and try again.";
-      main.replaceChildren(note);
+      const again = document.createElement("button");
+      again.textContent = "Try again";
+      again.addEventListener("click", () => show("", false));
+      main.replaceChildren(note, again);
       return;
     }
     document.title = page.title;
@@ -37,7 +43,9 @@
   document.addEventListener("submit", (event) => {
     if (event.target.id === "open") {
       event.preventDefault();
+      const was = location.hash;
       location.hash = new FormData(event.target).get("token").trim().replace(/^.*#/, "");
+      if (location.hash === was) { open(); } // the browser tells only of one that changed
     } else if (event.target.id === "preview" && location.hash.length > 1) {
       event.preventDefault();
       show(new URLSearchParams(new FormData(event.target)), true);

@@ -107,6 +107,25 @@ func (c *Client) ReceiptKeys(ctx context.Context) (ReceiptKeys, error) {
 	return set.keys()
 }
 
+// ReceiptKey is the key that an account's receipts are signed with.
+type ReceiptKey struct {
+	KeyID   string `json:"keyId"` // its kid
+	Version int    `json:"version"`
+	// Good is how many keys are published, this one among them.
+	Good int `json:"good"`
+}
+
+// RotateReceiptKey signs the account's receipts with a new key, with the token of
+// an administrator. Those before it are good for overlap too, for an hour if it is
+// nil; 0 ends them, and each receipt they signed, at once.
+func (c *Client) RotateReceiptKey(ctx context.Context, overlap *Duration) (ReceiptKey, error) {
+	var key ReceiptKey
+	err := c.call(ctx, post(struct {
+		Overlap *Duration `json:"overlap,omitempty"`
+	}{overlap}, "receipt-keys", "rotate"), &key)
+	return key, err
+}
+
 // mostReceipt bounds a receipt, in bytes.
 const mostReceipt = 16 << 10
 

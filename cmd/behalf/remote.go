@@ -22,6 +22,18 @@ type remote struct {
 
 // connect readies a client with the settings of this run. It sends nothing.
 func (s *shell) connect(cmd *cobra.Command) (*remote, error) {
+	r, err := s.reach()
+	if err != nil {
+		return nil, err
+	}
+	if r.Token == "" {
+		return nil, usagef("%s needs a credential: set BEHALF_TOKEN to an agent key (bhf_sk_…) or a member token (bhf_dev_…), or keep one with \"behalf config set token\"", cmd.CommandPath())
+	}
+	return r, nil
+}
+
+// reach is connect for what may need no credential.
+func (s *shell) reach() (*remote, error) {
 	if s.given.output != "table" && s.given.output != "json" {
 		return nil, usagef("--output %q is unknown; use table or json", s.given.output)
 	}
@@ -31,9 +43,6 @@ func (s *shell) connect(cmd *cobra.Command) (*remote, error) {
 	var err error
 	if s.used, err = s.settle(); err != nil {
 		return nil, err
-	}
-	if s.used.Token == "" {
-		return nil, usagef("%s needs a credential: set BEHALF_TOKEN to an agent key (bhf_sk_…) or a member token (bhf_dev_…), or keep one with \"behalf config set token\"", cmd.CommandPath())
 	}
 	w := &wire{next: http.DefaultTransport}
 	return &remote{

@@ -51,7 +51,7 @@ func (s *shell) root() *cobra.Command {
 		{"Say what agents may do:", []*cobra.Command{s.agents(), s.permissions(), s.members(), s.account(), s.approvals()}},
 		{"Send what happens elsewhere:", []*cobra.Command{s.webhooks()}},
 		{"Keep it in files:", []*cobra.Command{s.apply(), s.export(), s.test(), s.lint(), s.presets()}},
-		{"Ask what an agent may do:", []*cobra.Command{s.verify(), s.preview(), s.passport(), s.decisions(), s.events(), s.shadow(), s.usage(), s.outcome(), s.reservations()}},
+		{"Ask what an agent may do:", []*cobra.Command{s.verify(), s.preview(), s.passport(), s.decisions(), s.events(), s.shadow(), s.usage(), s.outcome(), s.reservations(), s.receipts()}},
 		{"Stand before what an agent does:", []*cobra.Command{s.hook(), s.mcp(), s.mcpProxy(), s.runCommand()}},
 		{"This program:", []*cobra.Command{s.config(), s.versionCommand()}},
 	} {
@@ -136,6 +136,20 @@ func (s *shell) command(use, short string, do act) *cobra.Command {
 		},
 	}
 	s.given.flags(cmd.Flags())
+	return cmd
+}
+
+// openCommand is a client command that sends no credential.
+func (s *shell) openCommand(use, short string, do act) *cobra.Command {
+	cmd := s.command(use, short, do)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		r, err := s.reach()
+		if err != nil {
+			return err
+		}
+		r.Token = ""
+		return do(cmd.Context(), r, args)
+	}
 	return cmd
 }
 

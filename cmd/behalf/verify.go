@@ -167,6 +167,7 @@ func showPacket(t *table, p behalf.Packet) {
 		t.field("Outcome", "to be reported with: behalf outcome "+p.RequestID+" executed")
 	}
 	t.field("Position", p.Position)
+	t.field("Receipt", p.Receipt)
 	showChecks(t, p.Checks)
 }
 

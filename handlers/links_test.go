@@ -49,6 +49,11 @@ func TestALinkReadsOnePassportAndPreviews(t *testing.T) {
 		if want := "http://example.com/p/" + id + "#" + pass; made.body["url"] != want || !strings.Contains(made.body["text"].(string), want) {
 			t.Errorf("got %v, want the URL %s, in the text too", made.body, want)
 		}
+		for _, want := range []string{"Version ", " UTC, state: ", "good until ", "GET http://example.com/v1/passport ", "Authorization: Bearer"} {
+			if text := made.body["text"].(string); !strings.Contains(text, want) {
+				t.Errorf("got the text %s, want %q in it", text, want)
+			}
+		}
 		if after := w.must(200, "GET", "/v1/agents/ollie", b.token, "").body["passportVersion"]; after != before {
 			t.Errorf("got version %v, want it still at %v", after, before)
 		}

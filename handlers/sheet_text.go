@@ -16,6 +16,9 @@ func (s Sheet) LinkText(url string, expires time.Time) string {
 	b.WriteString("The link is good until " + sheetTime(expires) + ". Whoever has it can read the passport: pass it on to nobody.\n\n")
 	b.WriteString("Open it before you act, and do only what it lists. If it can't be opened, or says that the passport is disabled or\n" +
 		"expired, do nothing that needs a permission, and say so.\n")
+	base := url[:max(0, strings.LastIndex(url, "/p/"))]
+	b.WriteString("\nWhat fetches pages and runs no scripts does not send what is after the #, and gets an empty form. It reads the same with\n" +
+		"GET " + base + "/v1/passport and the header Authorization: Bearer, followed by what is after the #.\n")
 	return b.String()
 }
 

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -137,4 +139,49 @@ func TestReceipts(t *testing.T) {
 	behalf(off, receipt, 1, checks()...)
 	behalf(off, "", 1, "receipts", "rotate")
 	behalf(off, "", 1, "receipts", "keys")
+}
+
+// TestReceiptsAreConsumedOnceOnTwoNodes has services take one receipt at two nodes
+// at the same time, and one of what was revoked at the other node.
+func TestReceiptsAreConsumedOnceOnTwoNodes(t *testing.T) {
+	t.Parallel()
+	key := filepath.Join(t.TempDir(), "master")
+	nodes := startNodes(t, startNATS(t), "--durability", "os", "--receipts", "20m", "--dedupe-window", "40m", "--webhook-key", key)
+	agent := nodes[0].agent("agent_ollie")
+	allowed := func() string {
+		t.Helper()
+		var packet struct {
+			RequestID string
+			Allowed   bool
+		}
+		text := nodes[0].must(200, "POST", "/v1/verify", agent, purchase)
+		if err := json.Unmarshal([]byte(text), &packet); err != nil || !packet.Allowed {
+			t.Fatalf("got %s, want an allow", text)
+		}
+		return packet.RequestID
+	}
+	if one, two := nodes[0].must(200, "GET", "/.well-known/jwks.json", "", ""), nodes[1].must(200, "GET", "/.well-known/jwks.json", "", ""); one != two {
+		t.Errorf("got the keys %s and %s, want the same", one, two)
+	}
+	id := allowed()
+	var taken atomic.Int64
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			status, text, err := nodes[i%2].do("POST", "/v1/decisions/"+id+"/consume", testToken, `{"agentId":"agent_ollie","action":"purchase"}`)
+			switch {
+			case err == nil && status == 200:
+				taken.Add(1)
+			case err != nil || status != 409:
+				t.Errorf("got %d %s, %v, want 200 once and 409", status, text, err)
+			}
+		})
+	}
+	all.Wait()
+	if taken.Load() != 1 {
+		t.Errorf("got it taken %d times, want once", taken.Load())
+	}
+	id = allowed()
+	nodes[0].must(200, "POST", "/v1/agents/agent_ollie/disable", testToken, `{}`)
+	nodes[1].must(409, "POST", "/v1/decisions/"+id+"/consume", testToken, `{}`)
 }

@@ -101,6 +101,16 @@ func openTab(t *testing.T, browser string) *tab {
 
 func (b *tab) call(method string, params map[string]any) map[string]any {
 	b.t.Helper()
+	result, fault := b.ask(method, params)
+	if fault != nil {
+		b.t.Fatalf("%s: %v", method, fault)
+	}
+	return result
+}
+
+// ask is call for what the browser may refuse.
+func (b *tab) ask(method string, params map[string]any) (result map[string]any, fault any) {
+	b.t.Helper()
 	b.asked++
 	message, err := json.Marshal(map[string]any{"id": b.asked, "method": method, "params": params, "sessionId": b.session})
 	if b.session == "" {
@@ -131,13 +141,9 @@ func (b *tab) call(method string, params map[string]any) map[string]any {
 		if err := json.Unmarshal(line, &answer); err != nil {
 			b.t.Fatal(err)
 		}
-		if answer.ID != b.asked {
-			continue // news that nobody waits for
+		if answer.ID == b.asked { // all else is news that nobody waits for
+			return answer.Result, answer.Error
 		}
-		if answer.Error != nil {
-			b.t.Fatalf("%s: %v", method, answer.Error)
-		}
-		return answer.Result
 	}
 }
 
@@ -153,9 +159,11 @@ func (b *tab) visit(address string) {
 }
 
 // run runs a script from outside of the page, which may have its own turned off.
+// One that leads to another page, or meets one coming, may come to nothing.
 func (b *tab) run(script string) any {
 	b.t.Helper()
-	result, _ := b.call("Runtime.evaluate", map[string]any{"expression": script, "returnByValue": true})["result"].(map[string]any)
+	answer, _ := b.ask("Runtime.evaluate", map[string]any{"expression": script, "returnByValue": true})
+	result, _ := answer["result"].(map[string]any)
 	return result["value"]
 }
 

@@ -24,11 +24,20 @@ type Audit struct {
 	// may that have expired.
 	Clock func() time.Time
 
+	// Marks, if there are any, say of when missing records were, and so whether they
+	// can have expired; the oldest first. The audit uses them up.
+	Marks []Mark
+
 	// Tallies of what was read, and of what has expired.
 	Records, Decisions, Allowed, Expired uint64
+	// Unproven are those among Expired that lie where only the older records can
+	// have expired. Where that is, the first Holes say. That is so where an account
+	// was silent while its decisions expired, too, and is no fault.
+	Unproven uint64
+	Holes    []Hole
 
 	next     uint64
-	newest   time.Time // when the log stored the record before next
+	newest   time.Time // what is at next was stored after it: the time of the record before it, or a mark
 	agents   map[domain.Stream]*auditedAgent
 	accounts map[domain.AccountID]*auditedAccount
 	requests map[domain.RequestID]uint64
@@ -112,7 +121,7 @@ func (a *Audit) Check(r domain.Recorded, err error) error {
 	if err != nil {
 		return &AuditFault{Seq: a.next, Promise: promiseReadable, Detail: err.Error()}
 	}
-	if err := a.gap(r.Position.Seq); err != nil {
+	if err := a.gap(r.Position.Seq, r.LoggedAt); err != nil {
 		return err
 	}
 	a.next++
@@ -170,7 +179,11 @@ func (a *Audit) begin() {
 // End takes that there is no further record, though the log reaches to head.
 func (a *Audit) End(head uint64) error {
 	a.begin()
-	if err := a.gap(max(head+1, a.next)); err != nil {
+	now := a.newest
+	if a.Clock != nil {
+		now = a.Clock()
+	}
+	if err := a.gap(max(head+1, a.next), now); err != nil {
 		return err
 	}
 	if a.due == nil {

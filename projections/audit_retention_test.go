@@ -50,17 +50,23 @@ func TestOnlyWhatHasExpiredMayBeMissing(t *testing.T) {
 	const head = 14
 	aDay, aWeek := noon.Add(day+10*time.Minute), noon.Add(8*day)
 	for _, tt := range []struct {
-		name    string
-		missing []uint64
-		now     time.Time // none if zero
-		at      uint64    // where the promise is broken, 0 if it isn't
-		promise string
+		name     string
+		missing  []uint64
+		now      time.Time // none if zero
+		marks    []Mark
+		at       uint64 // where the promise is broken, 0 if it isn't
+		promise  string
+		unproven []Hole
 	}{
 		{name: "nothing", now: aWeek},
 		{name: "a decision whose time is over", missing: []uint64{4}, now: aDay},
-		{name: "all whose time is over", missing: []uint64{4, 5, 7, 9}, now: aDay},
-		{name: "all there were", missing: []uint64{4, 5, 7, 9, 11, 13, 14}, now: aWeek},
-		{name: "the newest", missing: []uint64{13, 14}, now: aWeek},
+		{name: "all whose time is over", missing: []uint64{4, 5, 7, 9}, now: aDay, unproven: []Hole{{9, 9}}},
+		{name: "all there were", missing: []uint64{4, 5, 7, 9, 11, 13, 14}, now: aWeek, unproven: []Hole{{13, 14}}},
+		{name: "the newest", missing: []uint64{13, 14}, now: aWeek, unproven: []Hole{{13, 14}}},
+
+		{name: "all whose time is over, and a mark says so", missing: []uint64{4, 5, 7, 9}, now: aDay, marks: []Mark{{9, noon.Add(4 * time.Minute)}}},
+		{name: "the newest, and a mark says that they are too young", missing: []uint64{13, 14}, now: noon.Add(8*day + time.Hour), marks: []Mark{{12, noon.Add(3 * day)}}, at: 13, promise: promiseWhole},
+		{name: "the newest, and a mark says that one is too young", missing: []uint64{13, 14}, now: noon.Add(8*day + time.Hour), marks: []Mark{{13, noon.Add(3 * day)}}, at: 14, promise: promiseWhole},
 
 		{name: "a decision, and no clock says that its time is over", missing: []uint64{4}, at: 4, promise: promiseWhole},
 		{name: "a decision whose time isn't over", missing: []uint64{4}, now: noon.Add(day), at: 4, promise: promiseWhole},
@@ -76,7 +82,7 @@ func TestOnlyWhatHasExpiredMayBeMissing(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			a := Audit{MostSkew: time.Second}
+			a := Audit{MostSkew: time.Second, Marks: tt.marks}
 			if !tt.now.IsZero() {
 				a.Clock = func() time.Time { return tt.now }
 			}
@@ -94,6 +100,9 @@ func TestOnlyWhatHasExpiredMayBeMissing(t *testing.T) {
 			wantFault(t, err, tt.at, tt.promise)
 			if err == nil && a.Expired != uint64(len(tt.missing)) {
 				t.Errorf("%d have expired, want %d", a.Expired, len(tt.missing))
+			}
+			if err == nil && !slices.Equal(a.Holes, tt.unproven) {
+				t.Errorf("not proven to have expired are %v, want %v", a.Holes, tt.unproven)
 			}
 		})
 	}

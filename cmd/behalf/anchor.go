@@ -20,19 +20,21 @@ import (
 // and goes on from there, without a word: what was revoked behind it would hold
 // again. A log that ends before its anchor is not opened.
 type anchor struct {
-	path string
-	log  *natslog.Log
-	logs *slog.Logger
+	path, marks string
+	log         *natslog.Log
+	logs        *slog.Logger
 }
 
 // anchored is what the file holds, one entry a partition.
 type anchored struct {
 	Epochs []uint32 `json:"epochs"`
 	Heads  []uint64 `json:"heads"`
+
+	clocks []time.Time // the log's own, when it stood there
 }
 
 func newAnchor(data string, log *natslog.Log, logs *slog.Logger) *anchor {
-	return &anchor{path: filepath.Join(data, "anchor.json"), log: log, logs: logs}
+	return &anchor{path: filepath.Join(data, "anchor.json"), marks: marksFile(data), log: log, logs: logs}
 }
 
 // check compares the log with its anchor, if there is one.
@@ -73,6 +75,7 @@ func (a *anchor) heads(ctx context.Context) (anchored, error) {
 		}
 		now.Heads = append(now.Heads, status.Head)
 		now.Epochs = append(now.Epochs, a.log.Epoch(uint16(p)))
+		now.clocks = append(now.clocks, status.Clock)
 	}
 	return now, nil
 }
@@ -87,10 +90,18 @@ func (a *anchor) run(ctx context.Context) error {
 	tick := time.NewTicker(anchorEvery)
 	defer tick.Stop()
 	var before anchored
+	var marked *marks
 	for {
 		now, err := a.heads(ctx)
 		if err == nil {
-			err = a.save(before)
+			if marked == nil {
+				var m marks
+				if m, err = readMarks(a.marks, now); err != nil {
+					a.logs.WarnContext(ctx, "marks of the log", slog.Any("error", err))
+				}
+				marked = &m // unreadable ones are replaced
+			}
+			err = a.save(before, marked)
 			before = now
 		}
 		if err != nil && ctx.Err() == nil {
@@ -104,25 +115,39 @@ func (a *anchor) run(ctx context.Context) error {
 	}
 }
 
-// save replaces the file as a whole.
-func (a *anchor) save(at anchored) error {
+// save replaces the anchor, and the marks when there is one more.
+func (a *anchor) save(at anchored, marked *marks) error {
 	if at.Heads == nil {
 		return nil
 	}
-	b, err := json.Marshal(at)
-	if err != nil {
-		return fmt.Errorf("encode the anchor: %w", err)
-	}
-	f, err := os.CreateTemp(filepath.Dir(a.path), "anchor-*")
-	if err != nil {
+	if err := replaceFile(a.path, at); err != nil {
 		return fmt.Errorf("write the anchor: %w", err)
+	}
+	if !marked.add(at) {
+		return nil
+	}
+	if err := replaceFile(a.marks, marked); err != nil {
+		return fmt.Errorf("write the marks beside the anchor: %w", err)
+	}
+	return nil
+}
+
+// replaceFile writes a file as a whole, or leaves the one there is.
+func replaceFile(path string, value any) error {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "anchor-*")
+	if err != nil {
+		return err
 	}
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), a.path)
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write the anchor: %w", err), os.Remove(f.Name()))
+		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
 }

@@ -29,7 +29,8 @@ func newLogCommand(getenv func(string) string) *cobra.Command {
 		Short: "Read the whole log and prove that it keeps its promises",
 		Long: `Read the whole log and prove that
 
-  - nothing that was acknowledged is missing, but decisions that have expired,
+  - nothing that was acknowledged is missing, but decisions that have expired;
+    where some have, and those around tell too little, it names the gap,
   - each decision was made on the newest passport version before it,
   - nothing was allowed after a revocation, a disablement or an expiry,
   - each decision, derived again from the log alone, is identical,
@@ -70,15 +71,16 @@ func checkLog(ctx context.Context, cfg serveConfig, out, errs io.Writer) (err er
 	if err != nil {
 		return err
 	}
+	known := marks{Partitions: make([][]projections.Mark, log.Partitions())}
 	if cfg.NATS == "" {
-		if err := newAnchor(cfg.Data, log, logs).check(ctx); err != nil {
-			return &cutLog{err}
+		if known, err = anchoredMarks(ctx, cfg.Data, log, logs); err != nil {
+			return err
 		}
 	}
 	began := time.Now()
 	var total projections.Audit
 	for p := range log.Partitions() {
-		audit, err := checkPartition(ctx, log, uint16(p), errs)
+		audit, err := checkPartition(ctx, log, uint16(p), known.Partitions[p], errs)
 		if fault, ok := errors.AsType[*projections.AuditFault](err); ok {
 			return &brokenPromise{partition: p, fault: fault}
 		}
@@ -89,15 +91,40 @@ func checkLog(ctx context.Context, cfg serveConfig, out, errs io.Writer) (err er
 		total.Decisions += audit.Decisions
 		total.Allowed += audit.Allowed
 		total.Expired += audit.Expired
+		total.Unproven += audit.Unproven
+		for _, h := range audit.Holes {
+			_, _ = fmt.Fprintf(errs, "partition %d: records %d to %d are gone; the oldest of them could have expired, and nothing tells when the last were written\n", p, h.First, h.Last)
+		}
 	}
 	took := time.Since(began)
 	expired := ""
 	if total.Expired > 0 {
 		expired = fmt.Sprintf(" (%d more have expired)", total.Expired)
+		if total.Unproven > 0 {
+			expired = fmt.Sprintf(" (%d more have expired, of which %d can't be told from lost ones)", total.Expired, total.Unproven)
+		}
 	}
 	_, err = fmt.Fprintf(out, "the log is sound: %d records, %d decisions%s of which %d allowed, in %s (%.0f records/s)\n",
 		total.Records, total.Decisions, expired, total.Allowed, took.Round(time.Millisecond), float64(total.Records)/took.Seconds())
 	return err
+}
+
+// anchoredMarks compares the embedded log with its anchor, and reads what is
+// beside it.
+func anchoredMarks(ctx context.Context, data string, log *natslog.Log, logs *slog.Logger) (marks, error) {
+	a := newAnchor(data, log, logs)
+	if err := a.check(ctx); err != nil {
+		return marks{}, &cutLog{err}
+	}
+	now, err := a.heads(ctx)
+	if err != nil {
+		return marks{}, err
+	}
+	known, err := readMarks(a.marks, now)
+	if err != nil {
+		logs.WarnContext(ctx, "marks of the log", slog.Any("error", err))
+	}
+	return known, nil
 }
 
 // cutLog is a log that doesn't reach as far as it did. Its exit code is 1.
@@ -115,13 +142,13 @@ func (e *brokenPromise) Error() string {
 	return fmt.Sprintf("the log is NOT sound: partition %d, %v", e.partition, e.fault)
 }
 
-func checkPartition(ctx context.Context, log *natslog.Log, partition uint16, errs io.Writer) (*projections.Audit, error) {
+func checkPartition(ctx context.Context, log *natslog.Log, partition uint16, known []projections.Mark, errs io.Writer) (*projections.Audit, error) {
 	status, err := log.Status(ctx, partition)
 	if err != nil {
 		return nil, err
 	}
 	ahead := status.Clock.Sub(status.Answered)
-	audit := &projections.Audit{MostSkew: mostSkew, Clock: func() time.Time { return time.Now().Add(ahead) }}
+	audit := &projections.Audit{MostSkew: mostSkew, Clock: func() time.Time { return time.Now().Add(ahead) }, Marks: known}
 	began, shown := time.Now(), time.Now()
 	err = log.Scan(ctx, domain.Scan{Partition: partition, Through: status.Head}, func(r domain.Recorded, err error) error {
 		if err := audit.Check(r, err); err != nil {

@@ -350,6 +350,8 @@ func (a Agent) Register(cmd RegisterAgent) ([]Event, error) {
 	switch {
 	case !ValidID(string(cmd.AgentID)):
 		return nil, RejectField(Invalid, "/agentId", "an id is 1 to 64 of A-Z a-z 0-9 _ and -")
+	case ReservedAgentID(cmd.AgentID) != "" && a.Version == 0:
+		return nil, RejectField(Invalid, "/agentId", "%s is reserved: %s; choose another id", cmd.AgentID, ReservedAgentID(cmd.AgentID))
 	case cmd.Type != Native && cmd.Type != Connected:
 		return nil, RejectField(Invalid, "/type", `%q is not a type; use "native" or "connected"`, cmd.Type)
 	case cmd.Type == Native && (cmd.Provider != "" || cmd.ExternalID != ""):

@@ -47,6 +47,21 @@ func ValidID(s string) bool {
 	return true
 }
 
+// ReservedAgentID says, in words for people, why an agent may not be called by an
+// id, or is empty. Over NATS an agent is known by its id, and its inbox is named
+// after it, so it must not be called like somebody else there.
+func ReservedAgentID(id AgentID) string {
+	switch {
+	case id == "behalf-operator":
+		return "it is the name of whoever reads the log over NATS"
+	case id == "_BEHALF":
+		return "it is the server's own name in NATS"
+	case strings.HasPrefix(string(id), MemberPrefix):
+		return "ids that begin with " + MemberPrefix + " are members', and name their inboxes in NATS"
+	}
+	return ""
+}
+
 // validPublicID reports whether s is the id of a public event: that of an event
 // of the log, and behind it "-1", "-2" and so on for the second that came of it,
 // and the third.

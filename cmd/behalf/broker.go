@@ -175,6 +175,9 @@ func (n *node) authenticate(_, password string) (embedded.Access, bool) {
 	if err != nil {
 		return embedded.Access{}, false
 	}
+	if domain.ReservedAgentID(caller.Agent.Agent) != "" {
+		return embedded.Access{}, false // of a log from before it was; over HTTP it goes on
+	}
 	if caller.IsAgent() && n.passports.Agent(caller.Agent).Status == domain.AgentIsDisabled {
 		return embedded.Access{}, false
 	}
@@ -196,7 +199,7 @@ type operator struct {
 	Password string `json:"password"`
 }
 
-const operatorName = "behalf-operator"
+const operatorName = "behalf-operator" // no agent may have it: domain.ReservedAgentID
 
 func operatorFile(data string) string { return filepath.Join(data, "operator.json") }
 

@@ -221,12 +221,14 @@ func (o *operator) save(path string) error {
 	return nil
 }
 
-// access is the right to read the log's streams, and to follow them.
+// access is the right to read the log's streams, and to follow them. Answers go to
+// where no stream listens; a consumer that is told to push can't name a subject of
+// the stream it reads.
 func (o *operator) access(partitions int, password string) (embedded.Access, bool) {
 	if subtle.ConstantTimeCompare([]byte(password), []byte(o.Password)) != 1 {
 		return embedded.Access{}, false
 	}
-	a := embedded.Access{Name: operatorName, Publish: []string{"$JS.API.INFO"}, Subscribe: []string{"_INBOX.>"}}
+	a := embedded.Access{Name: operatorName, Publish: []string{"$JS.API.INFO"}, Subscribe: []string{"_INBOX.>"}, Apart: true}
 	for _, stream := range natslog.StreamNames(partitions) {
 		for _, subject := range []string{
 			"STREAM.INFO.%s", "STREAM.MSG.GET.%s", "DIRECT.GET.%s", "DIRECT.GET.%s.>",

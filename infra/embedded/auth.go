@@ -19,6 +19,11 @@ type Access struct {
 	Name      string
 	Publish   []string
 	Subscribe []string
+	// Apart keeps the client in subjects of its own. What it publishes to what it
+	// may reaches the others, and answers reach it; but an answer goes wherever the
+	// client asks for it, and here no stream listens. That matters to who may use
+	// JetStream's API: its answers need no permission of whoever asked.
+	Apart bool
 }
 
 // gate lets clients in.
@@ -28,6 +33,8 @@ type gate struct {
 	// deciding is held shared while it is decided on a client, and until the
 	// client has its name.
 	deciding sync.RWMutex
+	nats     *server.Server // set before it listens
+	apart    sync.Mutex     // held while a client's own subjects are made
 }
 
 // Check decides on a client that connects.
@@ -47,11 +54,40 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 	if !ok {
 		return false
 	}
-	c.RegisterUser(&server.User{Username: access.Name, Permissions: &server.Permissions{
+	user := &server.User{Username: access.Name, Permissions: &server.Permissions{
 		Publish:   only(access.Publish),
 		Subscribe: only(access.Subscribe),
-	}})
+	}}
+	if access.Apart {
+		var err error
+		if user.Account, err = g.own(access); err != nil {
+			return false
+		}
+	}
+	c.RegisterUser(user)
 	return true
+}
+
+// own are the subjects of a client's own: an account of NATS that shares with
+// everybody else's no more than what the client may publish to. The server gives
+// each of its requests a reply subject that it makes itself.
+func (g *gate) own(access Access) (*server.Account, error) {
+	g.apart.Lock()
+	defer g.apart.Unlock()
+	own, isNew := g.nats.LookupOrRegisterAccount(access.Name)
+	if !isNew {
+		return own, nil
+	}
+	common := g.nats.GlobalAccount()
+	for _, subject := range access.Publish {
+		if err := errors.Join(
+			common.AddServiceExportWithResponse(subject, server.Streamed, []*server.Account{own}),
+			own.AddServiceImport(common, subject, subject),
+		); err != nil {
+			return nil, fmt.Errorf("share %s with %s: %w", subject, access.Name, err)
+		}
+	}
+	return own, nil
 }
 
 // knows is what a client with these credentials may do now.

@@ -149,6 +149,7 @@ func start(c Config) (*Server, error) {
 	if s.nats, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("configure the NATS server: %w", err)
 	}
+	gate.nats = s.nats
 	log := &logger{to: c.Logger}
 	s.nats.SetLoggerV2(log, false, false, false)
 	s.nats.Start()

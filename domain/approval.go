@@ -281,8 +281,10 @@ type Approval struct {
 	RequestID    RequestID
 	UsedBy       RequestID
 	PermissionID PermissionID
-	// PermissionVersion is the one the terms had.
+	// PermissionVersion is the one the terms had, and withVersions those of the
+	// permissions that ask too, in the order of Gate.With.
 	PermissionVersion uint64
+	withVersions      []uint64
 	Request           Request
 	Risk              Risk
 	// Drivers are all who have driven the agent since it was opened.
@@ -394,6 +396,13 @@ func (a Agent) opened(d DecisionMade, r Recorded) Agent {
 	}
 	if granted, ok := a.Permission(d.PermissionID); ok {
 		p.PermissionVersion = granted.Version
+	}
+	for _, id := range d.Gate.With {
+		version := uint64(0)
+		if granted, ok := a.Permission(id); ok {
+			version = granted.Version
+		}
+		p.withVersions = append(p.withVersions, version)
 	}
 	next := make([]*Approval, 0, len(a.approvals)+1)
 	for _, old := range a.approvals {
@@ -673,19 +682,38 @@ func (a *Approval) mayApprove(account Account, by MemberID) (self bool, err erro
 	return self, nil
 }
 
-// stillStands is the rule that a yes is not given to what could not be used.
+// stillStands is the rule that a yes is not given to what could not be used: each
+// permission that asked is there as it was, and none blocks the action by now. What
+// comes and goes by itself, a budget, a rate or an hour of the week, may be there
+// again when the yes is used, and is looked at then.
 func (a Agent) stillStands(p *Approval, now time.Time) error {
 	if a.Status != AgentActive {
 		return Reject(Conflict, "agent %s is disabled; enable it before you approve what it asks", a.ID)
 	}
-	held, ok := a.Permission(p.PermissionID)
+	if err := a.holdsStill(p, p.PermissionID, p.PermissionVersion, now); err != nil {
+		return err
+	}
+	for i, id := range p.Gate.With {
+		if err := a.holdsStill(p, id, p.withVersions[i], now); err != nil {
+			return err
+		}
+	}
+	e := evaluation{Situation: Situation{Agent: &a, Now: now}, req: p.Request}
+	if e.blocked(e.active(a.byAction[p.Request.Action])) {
+		return Reject(Conflict, "the permission %s blocks what approval %s is for; nothing can be approved until it is revoked", e.made.PermissionID, p.ID)
+	}
+	return nil
+}
+
+func (a Agent) holdsStill(p *Approval, id PermissionID, version uint64, now time.Time) error {
+	held, ok := a.Permission(id)
 	if !ok {
-		return Reject(Conflict, "the permission %s that approval %s stands on is gone", p.PermissionID, p.ID)
+		return Reject(Conflict, "the permission %s that approval %s stands on is gone", id, p.ID)
 	}
 	if status := held.StatusAt(now); status != PermissionActive {
 		return Reject(Conflict, "the permission %s that approval %s stands on is %s; nothing can be approved by it", held.ID, p.ID, status)
 	}
-	if held.Version != p.PermissionVersion {
+	if held.Version != version {
 		return Reject(Conflict, "the permission %s that approval %s stands on was replaced; the agent has to ask again", held.ID, p.ID)
 	}
 	return nil

@@ -35,6 +35,7 @@ func TestReview(t *testing.T) {
 	asked := []step{granted(always), asks(buy("1"))}
 	admins := []step{granted(with(always, ApprovalTerms{MinRole: RoleAdmin})), asks(buy("1"))}
 	three := []step{granted(with(always, ApprovalTerms{Quorum: 3})), asks(buy("1"))}
+	both := []step{granted(Terms{Action: "purchase", RequiresApproval: ApprovalRule{Always: true}, ExpiresAt: noon.Add(time.Minute)}, always), asks(buy("1")), at(time.Minute)}
 	mine := []step{driven("mem_al"), granted(always), asks(buy("1"))}
 	self := settings(ChangeApprovals{SelfApproval: ptr(true)})
 	given := func(before []step, more ...step) []step { return append(slices.Clip(before), more...) }
@@ -117,6 +118,16 @@ func TestReview(t *testing.T) {
 		}), when: approve("apr_1", "mem_al"), code: Conflict, says: "was replaced"},
 		{name: "a yes to what a permission asked that was revoked by an event that cancels nothing", given: given(asked, func(w *world) { w.record("member:mem_owner", PermissionRevoked{PermissionID: "perm_1"}) }), when: approve("apr_1", "mem_al"), code: Conflict, says: "is revoked"},
 		{name: "a yes to what an expired permission asked", given: []step{granted(Terms{Action: "purchase", RequiresApproval: ApprovalRule{Always: true}, ExpiresAt: noon.Add(time.Minute)}), asks(buy("1")), at(time.Minute)}, when: approve("apr_1", "mem_al"), code: Conflict, says: "perm_1 that approval apr_1 stands on is expired"},
+		{name: "a yes, when one of two that asked has expired", given: both, when: approve("apr_1", "mem_al"), code: Conflict, says: "perm_1 that approval apr_1 stands on is expired"},
+		{name: "a yes, a moment before one of two that asked expires", given: append(slices.Clip(both[:2]), at(time.Minute-1)), when: approve("apr_1", "mem_al"), then: yes(noon.Add(time.Minute-1), false, "mem_al")},
+		{name: "a yes, when one of two that asked was revoked", given: given(both[:2], revoked("perm_1")), when: approve("apr_1", "mem_al"), code: Conflict, says: "cancelled (the permission it stands on was revoked)"},
+		{name: "a yes, when one of two that asked was replaced by an event that cancels nothing", given: given(both[:2], func(w *world) {
+			w.record("member:mem_owner", PermissionReplaced{PermissionID: "perm_1", Terms: always})
+		}), when: approve("apr_1", "mem_al"), code: Conflict, says: "perm_1 that approval apr_1 stands on was replaced"},
+		{name: "a yes to what is blocked by now", given: given(asked, granted(Terms{BlockedActions: []Action{"purchase"}})), when: approve("apr_1", "mem_al"), code: Conflict, says: "perm_2 blocks"},
+		{name: "a yes, and a block of something else", given: given(asked, granted(Terms{BlockedActions: []Action{"sell"}})), when: approve("apr_1", "mem_al"), then: yes(noon, false, "mem_al")},
+		{name: "a yes to what was blocked for a while", given: given(asked, granted(Terms{BlockedActions: []Action{"purchase"}}), revoked("perm_2")), when: approve("apr_1", "mem_al"), then: yes(noon, false, "mem_al")},
+		{name: "a yes to what a budget has no room for now", given: given(asked, limited(Limits{Budgets: []Budget{{Amount: "0.50", Per: PerDay}}})), when: approve("apr_1", "mem_al"), then: yes(noon, false, "mem_al")},
 		{name: "a yes to what a disabled agent asked", given: given(asked, disabled), when: approve("apr_1", "mem_al"), code: Conflict, says: "disabled"},
 		{name: "a no to what a disabled agent asked", given: given(asked, disabled), when: deny("apr_1", "mem_al"), then: no("mem_al")},
 		{name: "a yes to what an enabled agent asked", given: given(asked, disabled, enabled), when: approve("apr_1", "mem_al"), then: yes(noon, false, "mem_al")},

@@ -814,8 +814,7 @@ func (w *world) approve() {
 
 // stands reports whether what asked could still be used.
 func (p *modelApproval) stands(now time.Time) bool {
-	a := p.asking[len(p.asking)-1]
-	return a.permission.active(now) && a.permission.given == a.given
+	return !slices.ContainsFunc(p.asking, func(a modelAsking) bool { return !a.permission.active(now) || a.permission.given != a.given })
 }
 
 func (w *world) mayApprove(q *modelApproval, m domain.MemberID) bool {

@@ -23,7 +23,7 @@ func traffic(random *rand.Rand, most time.Duration) (*writer, []Mark) {
 	for _, id := range agents {
 		w.add(id, "member:mem_owner", domain.AgentRegistered{Name: "A", Type: domain.Native, Key: "hash"})
 	}
-	for i := range 120 {
+	for i := range 50 {
 		step(time.Duration(random.Int64N(int64(most))))
 		agent := agents[random.IntN(len(agents))]
 		switch random.IntN(12) {
@@ -65,7 +65,7 @@ func checkHoles(records []domain.Recorded, head uint64, marks []Mark, now time.T
 // where decisions have expired, goes without.
 func TestAuditOfRandomTrafficThatExpires(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(18) {
+	for seed := range uint64(12) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		w, all := traffic(random, []time.Duration{time.Minute, time.Hour, 6 * time.Hour}[seed%3])
 		now := w.now.Add(time.Duration(random.Int64N(int64(4 * day))))

@@ -57,7 +57,7 @@ func (w *written) String() string {
 	return string(w.text)
 }
 
-func mustServe(t *testing.T, mostInFlight int) *stand {
+func mustServe(t *testing.T, mostWaits int) *stand {
 	t.Helper()
 	conn, client := mustConnect(t)
 	log, passports := memlog.New(memlog.Config{FirstAccount: account}), &projections.Passports{}
@@ -88,7 +88,7 @@ func mustServe(t *testing.T, mostInFlight int) *stand {
 			return minder.Apply(r, err)
 		})
 	})
-	service, err := natsapi.Start(t.Context(), natsapi.Config{Conn: conn, Desk: s.desk, Logs: logs, Version: "0.0.1", MostInFlight: mostInFlight, MostWaits: mostInFlight})
+	service, err := natsapi.Start(t.Context(), natsapi.Config{Conn: conn, Desk: s.desk, Logs: logs, Version: "0.0.1", MostInFlight: 4 * handlers.MostWaits, MostWaits: mostWaits})
 	if err != nil {
 		t.Fatal(err)
 	}

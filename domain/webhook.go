@@ -102,8 +102,9 @@ type Endpoint struct {
 	// Replays are the newest, oldest first. All that are not over are here.
 	Replays []Replay
 	// FailingSince is when it began to fail, if it was warned of that, and WarnedAt
-	// when that was.
+	// when that was, and Warning of what.
 	FailingSince, WarnedAt time.Time
+	Warning                string
 	// Skipped is up to which sequence it was said that events were skipped.
 	Skipped uint64
 	Created time.Time

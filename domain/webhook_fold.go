@@ -39,9 +39,9 @@ func endpointChange(r Recorded) (EndpointID, func(*Endpoint)) {
 			})
 		}
 	case WebhookFailing:
-		return e.EndpointID, func(p *Endpoint) { p.FailingSince, p.WarnedAt = e.Since, r.At }
+		return e.EndpointID, func(p *Endpoint) { p.FailingSince, p.WarnedAt, p.Warning = e.Since, r.At, e.Reason }
 	case WebhookRecovered:
-		return e.EndpointID, func(p *Endpoint) { p.FailingSince, p.WarnedAt = time.Time{}, time.Time{} }
+		return e.EndpointID, func(p *Endpoint) { p.FailingSince, p.WarnedAt, p.Warning = time.Time{}, time.Time{}, "" }
 	case WebhookSkipped:
 		return e.EndpointID, func(p *Endpoint) { p.Skipped = max(p.Skipped, e.Through) }
 	case WebhookCreated, WebhookDeleted, WebhookTested,

@@ -20,7 +20,7 @@ func (a Account) FailEndpoint(cmd FailEndpoint) ([]Event, error) {
 		return nil, err
 	}
 	since := cmd.Since.UTC()
-	if e.FailingSince.Equal(since) && cmd.Now.Sub(e.WarnedAt) < warnAgain {
+	if e.FailingSince.Equal(since) && e.Warning == cmd.Reason && cmd.Now.Sub(e.WarnedAt) < warnAgain {
 		return nil, nil
 	}
 	if err := checkText("/reason", cmd.Reason, 0, 512); err != nil {

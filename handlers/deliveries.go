@@ -54,6 +54,9 @@ type DeliveryStatus struct {
 	NextTryAt    time.Time `json:"nextTryAt,omitzero"`
 	// LastError is a category, such as "timeout" or "http_503".
 	LastError string `json:"lastError,omitempty"`
+	// Expiring is that decisions it has not got are about to leave the log, by the
+	// account's decisionRetention, or do so already.
+	Expiring bool `json:"expiring,omitzero"`
 }
 
 // AttemptOutcome is what came of an attempt.

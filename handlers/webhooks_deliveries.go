@@ -42,6 +42,9 @@ func (d *EngineDeliveries) Status(ctx context.Context, account domain.AccountID,
 		view.State = DeliveryDelivering
 		view.LagSeconds = int64(max(0, d.Now().Sub(s.Oldest)).Seconds())
 	}
+	if view.Expiring, err = d.Engine.Expires(ctx, deliveryEndpoint(account, e)); err != nil {
+		return DeliveryStatus{}, err
+	}
 	switch s.State {
 	case "held":
 		view.State = DeliveryHolding
@@ -235,6 +238,10 @@ func faultText(c delivery.Category) string {
 	return "it could not be sent to"
 }
 
+// reasonExpiring is the reason of a warning that what was not delivered is about
+// to leave the log.
+const reasonExpiring = "expiring"
+
 // WebhookReporter records what became of sending as events of the account.
 type WebhookReporter struct{ Webhooks *Webhooks }
 
@@ -248,7 +255,9 @@ func (w *WebhookReporter) Report(ctx context.Context, r delivery.Report) error {
 	switch r.Kind {
 	case delivery.Disable:
 		err = w.Webhooks.DisableFor(ctx, r.Account, domain.DisableEndpoint{EndpointID: id, Code: disableCode(r.Why), Reason: why, URL: r.URL})
-	case delivery.Failing, delivery.Expiring:
+	case delivery.Expiring:
+		err = w.Webhooks.FailingFor(ctx, r.Account, domain.FailEndpoint{EndpointID: id, Since: r.Since, Reason: reasonExpiring})
+	case delivery.Failing:
 		err = w.Webhooks.FailingFor(ctx, r.Account, domain.FailEndpoint{EndpointID: id, Since: r.Since, Reason: why})
 	case delivery.Recovered:
 		err = w.Webhooks.RecoveredFor(ctx, r.Account, id)

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/behalf-platform/behalf/domain"
 	"github.com/behalf-platform/behalf/handlers/delivery"
@@ -46,6 +47,28 @@ func (g *WebhookRegistry) Endpoints(ctx context.Context, partition uint16) ([]de
 // Changed is closed when an endpoint changes.
 func (g *WebhookRegistry) Changed() <-chan struct{} { return g.Passports.EndpointsChanged() }
 
+// fleeting are the types of events of decisions, which leave the log after a time
+// that the account may set.
+var fleeting = []projections.PublicType{
+	projections.VerificationAllowed, projections.VerificationDenied, projections.VerificationRequiresApproval,
+}
+
+// Whole is the time from which on the log holds, at a moment, all the decisions of
+// an account, if the endpoint wants any.
+func (g *WebhookRegistry) Whole(e delivery.Endpoint, at time.Time) time.Time {
+	for _, t := range fleeting {
+		m := delivery.Message{Type: string(t)}
+		if len(e.Agents) > 0 {
+			m.Agent = e.Agents[0]
+		}
+		if e.Wants(&m) {
+			account, _ := g.Passports.Account(e.Account) // nothing is sent while it can't be read
+			return account.Retention.Start(at)
+		}
+	}
+	return time.Time{}
+}
+
 // deliveryEndpoint is an endpoint as whoever delivers knows it. How a message is
 // written and signed is the sender's to look up.
 func deliveryEndpoint(account domain.AccountID, e *domain.Endpoint) delivery.Endpoint {
@@ -53,6 +76,7 @@ func deliveryEndpoint(account domain.AccountID, e *domain.Endpoint) delivery.End
 		ID: delivery.EndpointID(e.ID), Account: account, URL: e.URL, Types: wantedTypes(e), Agents: e.Agents,
 		Ordering: delivery.Ordering(e.Ordering), Rate: float64(e.RatePerSecond), Secret: e.Secret,
 		Enabled: e.Status == domain.EndpointActive, Verified: e.Verified, From: e.From.Seq, Revision: e.Changed,
+		Warned: !e.FailingSince.IsZero(),
 	}
 }
 

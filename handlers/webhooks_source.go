@@ -116,7 +116,9 @@ func stepOf(r *domain.Recorded) (delivery.Step, error) {
 		return step, err
 	}
 	for i := range events {
-		step.Messages = append(step.Messages, messageOf(&events[i]))
+		m := messageOf(&events[i])
+		m.Fleeting = r.Keep > 0
+		step.Messages = append(step.Messages, m)
 	}
 	return step, nil
 }

@@ -93,6 +93,8 @@ type hookRoll struct {
 	known map[domain.EndpointID]*domain.Endpoint
 }
 
+func (r *hookRoll) Whole(delivery.Endpoint, time.Time) time.Time { return time.Time{} }
+
 func (r *hookRoll) Endpoints(context.Context, uint16) ([]delivery.Endpoint, error) {
 	return r.list, nil
 }

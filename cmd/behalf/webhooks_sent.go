@@ -27,6 +27,9 @@ func (s *shell) webhookStatus() *cobra.Command {
 			t.field("Last attempt", stamp(d.LastAttemptAt))
 			t.field("Last delivery", stamp(d.LastDeliveryAt))
 			t.field("Failing since", stamp(d.FailingSince))
+			if d.Expiring {
+				t.field("Expiring", "decisions it has not got leave the log")
+			}
 			t.field("Last error", d.LastError)
 			t.field("Next try", stamp(d.NextTryAt))
 		})

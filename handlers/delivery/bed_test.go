@@ -147,6 +147,17 @@ type roll struct {
 	// All below is guarded by mu.
 	endpoints map[delivery.EndpointID]delivery.Endpoint
 	changed   chan struct{}
+	// keep is how long what is fleeting is kept, 0 for ever.
+	keep time.Duration
+}
+
+func (r *roll) Whole(_ delivery.Endpoint, at time.Time) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.keep == 0 {
+		return time.Time{}
+	}
+	return at.Add(-r.keep)
 }
 
 func (r *roll) set(e delivery.Endpoint) {

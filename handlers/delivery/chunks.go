@@ -37,6 +37,45 @@ const (
 type chunk struct {
 	*segment
 	lost uint64
+	// holes are records that the log doesn't hold, in order.
+	holes []span
+}
+
+// span is the records from one through another.
+type span struct {
+	From    uint64 `json:"from"`
+	Through uint64 `json:"through"`
+}
+
+// missing is what the chunk lacks of the records after one and through another,
+// from the first to the last of them. None is the zero span.
+func (k *chunk) missing(after, until uint64) (all span) {
+	for _, h := range k.holes {
+		h.From, h.Through = max(h.From, after+1), min(h.Through, until)
+		if h.From > h.Through {
+			continue
+		}
+		if all.From == 0 {
+			all.From = h.From
+		}
+		all.Through = h.Through
+	}
+	return all
+}
+
+// reach says that the chunk goes up to a record, of which those since the last
+// one are not there.
+func (k *chunk) reach(seq uint64) {
+	if seq > k.through {
+		k.holes = append(k.holes, span{k.through + 1, seq})
+		k.through = seq
+	}
+}
+
+// join adds a record.
+func (k *chunk) join(s Step) {
+	k.reach(s.Seq - 1)
+	k.add(s)
 }
 
 // errNotYet is the log not having shown yet what it is known to hold.
@@ -94,7 +133,7 @@ func (c *chunks) read(ctx context.Context, start, end uint64) (*chunk, error) {
 		if first == 0 {
 			first = s.Seq
 		}
-		k.add(s)
+		k.join(s)
 		return nil
 	})
 	if err != nil {
@@ -131,13 +170,13 @@ func (c *chunks) readRest(ctx context.Context, k *chunk, end uint64) error {
 		return errNotYet
 	}
 	err = c.source.Scan(ctx, Stretch{Partition: c.partition, From: k.through + 1, Through: end}, func(s Step) error {
-		k.add(s)
+		k.join(s)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("read the log from %d: %w", k.through+1, err)
 	}
-	k.through = end // what is not there now won't come
+	k.reach(end) // what is not there now won't come
 	return nil
 }
 

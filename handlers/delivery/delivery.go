@@ -66,6 +66,9 @@ type Endpoint struct {
 	From uint64
 	// Revision changes with everything above.
 	Revision uint64
+	// Warned is that it was reported as failing, or as losing what it waits for,
+	// and not as recovered.
+	Warned bool
 }
 
 // Runs reports whether messages may be sent to the endpoint.
@@ -115,6 +118,8 @@ type Message struct {
 	Seq   uint64
 	Index uint16
 	Data  []byte
+	// Fleeting is that the log lets it go after a time that the account has set.
+	Fleeting bool
 }
 
 // Place is where the message stands.
@@ -231,6 +236,10 @@ type Registry interface {
 	Endpoints(ctx context.Context, partition uint16) ([]Endpoint, error)
 	// Changed is closed when Endpoints may answer something else.
 	Changed() <-chan struct{}
+	// Whole is the time from which on the log holds, at a moment, all that an
+	// endpoint wants of what is fleeting: some of what is older may have gone. It
+	// is zero when nothing of that ever goes.
+	Whole(e Endpoint, at time.Time) time.Time
 }
 
 // ReportKind is what a report is about.
@@ -246,7 +255,7 @@ const (
 	// Exhausted is a message that is not tried again by itself.
 	Exhausted ReportKind = "exhausted"
 	// Expiring is what is not delivered yet being among the oldest that the log
-	// still holds, of which it removes some.
+	// still holds, of which it removes some, or goes on to.
 	Expiring ReportKind = "expiring"
 	// Gap is a stretch of the log that was not delivered and won't be.
 	Gap ReportKind = "gap"

@@ -37,6 +37,9 @@ type State struct {
 	// Revision is that of the endpoint, and At when the state was written.
 	Revision uint64    `json:"revision,omitzero"`
 	At       time.Time `json:"at,omitzero"`
+	// Faded are records that the lane has passed, of which some had gone from the
+	// log, and which is not reported yet.
+	Faded span `json:"faded,omitzero"`
 	// Ended is that a replay has nothing left to do.
 	Ended bool `json:"ended,omitzero"`
 }

@@ -64,18 +64,25 @@ func (m *Metrics) forget(endpoint EndpointID) {
 	m.latency.DeleteLabelValues(string(endpoint))
 }
 
-// lag collects how old the oldest message is that an endpoint waits for.
+// lag collects how old the oldest message is that an endpoint waits for, and who
+// is about to lose some.
 type lag struct{ engine *Engine }
 
 var lagDesc = prometheus.NewDesc("behalf_webhook_oldest_undelivered_seconds",
 	"Age of the oldest event that is not delivered yet, of endpoints that wait for one.", []string{"endpoint"}, nil)
 
+var expiringDesc = prometheus.NewDesc("behalf_webhook_expiring",
+	"1 for each endpoint that is about to lose events that it has not got, or is losing them.", []string{"endpoint"}, nil)
+
 // Describe is part of [prometheus.Collector].
-func (lag) Describe(to chan<- *prometheus.Desc) { to <- lagDesc }
+func (lag) Describe(to chan<- *prometheus.Desc) { to <- lagDesc; to <- expiringDesc }
 
 // Collect is part of [prometheus.Collector].
 func (l lag) Collect(to chan<- prometheus.Metric) {
 	now := l.engine.Now()
+	for id := range l.engine.expiring() {
+		to <- prometheus.MustNewConstMetric(expiringDesc, prometheus.GaugeValue, 1, string(id))
+	}
 	l.engine.each(func(r *runner) {
 		at := r.oldest.Load()
 		if at == 0 || r.replay != nil {

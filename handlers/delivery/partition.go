@@ -22,6 +22,8 @@ type partition struct {
 	mu sync.Mutex
 	// runners are the lanes that run, by the key of their state. Guarded by mu.
 	runners map[string]*runner
+	// expires are the endpoints that are about to lose something fleeting. Guarded by mu.
+	expires map[EndpointID]bool
 
 	// The rest is of the goroutine that tends the lanes.
 	replays map[string]Replay // that were asked for, by the key of their lane
@@ -33,7 +35,7 @@ type partition struct {
 func newPartition(e *Engine, number uint16, epoch uint64) *partition {
 	return &partition{
 		Engine: e, number: number, epoch: epoch, chunks: newChunks(e.Source, number),
-		runners: map[string]*runner{}, replays: map[string]Replay{}, ended: map[string]bool{}, known: map[string]Endpoint{},
+		runners: map[string]*runner{}, expires: map[EndpointID]bool{}, replays: map[string]Replay{}, ended: map[string]bool{}, known: map[string]Endpoint{},
 	}
 }
 
@@ -64,6 +66,7 @@ func (p *partition) run(life context.Context, done <-chan struct{}) error {
 	lost := make(chan error, 1)
 	readers.Go(func() { p.read(reading) })
 	readers.Go(func() { p.watch(reading, asked) })
+	readers.Go(func() { p.warn(reading) })
 	return p.tend(life, done, asked, lost)
 }
 

@@ -30,6 +30,9 @@ type runner struct {
 	retry   time.Time // when to read again after that failed
 	failed  int       // how often in a row it has
 
+	// faded was come by and is not reported yet.
+	faded span
+
 	// acks wait for what must be stored before the next state is.
 	acks     []func(context.Context) error
 	revision uint64 // of the state
@@ -42,7 +45,7 @@ type runner struct {
 	awake    chan struct{} // has a token when there is something to look at
 	tidy     atomic.Bool   // write the state although little has changed
 	edge     atomic.Uint64 // records up to this one are soon removed from the log
-	expires  bool          // that was reported
+	expires  atomic.Bool   // that was reported
 	quit     chan struct{} // closed to end in good order
 	done     chan struct{} // closed when it has ended
 	results  chan sent
@@ -54,7 +57,9 @@ type runner struct {
 	// oldest is when the oldest message happened that is not settled, in
 	// nanoseconds, or 0.
 	oldest atomic.Int64
-	meter  *meter
+	// well is that nothing fails just now, and nothing is about to be lost.
+	well  atomic.Bool
+	meter *meter
 }
 
 type sent struct {
@@ -295,12 +300,13 @@ func (r *runner) cutShort(ctx context.Context) {
 func (r *runner) expiring(ctx context.Context) {
 	cursor := r.lane.cursor().Seq
 	expires := cursor < r.edge.Load() && r.replay == nil
-	if expires && !r.expires {
+	if expires && !r.expires.Load() {
+		since := earlier(earlier(r.lane.since, r.lane.oldest()), r.Now())
 		r.report(ctx, Report{
-			Kind: Expiring, At: r.Now(), Why: r.lane.last.Category, Status: r.lane.last.Status, Since: r.lane.since, From: cursor + 1,
+			Kind: Expiring, At: r.Now(), Why: r.lane.last.Category, Status: r.lane.last.Status, Since: since, From: cursor + 1,
 		})
 	}
-	r.expires = expires
+	r.expires.Store(expires)
 }
 
 // publish shows others how the lane is.
@@ -310,12 +316,14 @@ func (r *runner) publish() {
 		oldest = at.UnixNano()
 	}
 	r.oldest.Store(oldest)
+	r.well.Store(r.lane.since.IsZero() && !r.expires.Load())
 }
 
 // state is what would be written now.
 func (r *runner) state() State {
 	s := r.lane.state()
 	s.Epoch, s.Revision, s.At, s.Ended = r.epoch, r.endpoint.Revision, r.Now(), r.ended()
+	s.Faded = r.faded
 	if r.cursorFirst && r.replay == nil {
 		s.Cursor, s.Ahead = r.lane.seen, nil
 	}

@@ -9,11 +9,13 @@ import (
 )
 
 // stretch is messages that are for a lane, and through where the log was read
-// for them. What came before lost is not in the log any more.
+// for them. What came before lost is not in the log any more, and some of what
+// was among the faded isn't either.
 type stretch struct {
 	messages []*Message
 	through  Place
 	lost     uint64
+	faded    span
 }
 
 type reading struct {
@@ -43,6 +45,7 @@ func (r *runner) fill(ctx context.Context) {
 			found, read, ok := r.ring.pull(r, r.lane.seen, room)
 			if ok {
 				r.offer(r.wanted(found))
+				r.tellFaded(ctx)
 			}
 			r.lane.pass(read)
 			switch {
@@ -102,6 +105,26 @@ func (r *runner) take(ctx context.Context, got reading) {
 		r.gap(ctx, r.lane.seen.Seq+1, lost)
 		r.lane.pass(through(lost))
 	}
+	if got.stretch.faded == (span{}) {
+		r.tellFaded(ctx)
+		return
+	}
+	if r.faded.From == 0 {
+		r.faded.From = got.stretch.faded.From
+	}
+	r.faded.Through = got.stretch.faded.Through
+	r.dirty = true
+}
+
+// tellFaded reports what the lane came by that had gone from among what the log
+// still holds: once, at its end, since that may be many records with others
+// between them.
+func (r *runner) tellFaded(ctx context.Context) {
+	if r.faded == (span{}) {
+		return
+	}
+	r.gap(ctx, r.faded.From, r.faded.Through)
+	r.faded = span{}
 }
 
 // gap records that a stretch of the log is not delivered.
@@ -130,6 +153,11 @@ func (r *runner) behind(ctx context.Context, after Place) (stretch, error) {
 	}
 	got := stretch{through: through(max(k.through, k.lost)), lost: k.lost}
 	got.messages = r.wanted(k.take(r.endpoint.Account, after, k.messages))
+	if r.replay == nil {
+		if got.faded, err = r.fadedIn(ctx, k, max(seq, k.lost)); err != nil {
+			return stretch{}, err
+		}
+	}
 	if r.replay != nil {
 		got.messages = slices.DeleteFunc(got.messages, func(m *Message) bool { return m.Place().Compare(r.replay.end()) > 0 })
 	}

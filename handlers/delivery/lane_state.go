@@ -40,6 +40,8 @@ type State struct {
 	// Faded are records that the lane has passed, of which some had gone from the
 	// log, and which is not reported yet.
 	Faded span `json:"faded,omitzero"`
+	// Told is up to which record such were reported.
+	Told uint64 `json:"told,omitzero"`
 	// Ended is that a replay has nothing left to do.
 	Ended bool `json:"ended,omitzero"`
 }

@@ -30,8 +30,9 @@ type runner struct {
 	retry   time.Time // when to read again after that failed
 	failed  int       // how often in a row it has
 
-	// faded was come by and is not reported yet.
+	// faded was come by and is not reported yet, told is up to where it was.
 	faded span
+	told  uint64
 
 	// acks wait for what must be stored before the next state is.
 	acks     []func(context.Context) error
@@ -323,7 +324,7 @@ func (r *runner) publish() {
 func (r *runner) state() State {
 	s := r.lane.state()
 	s.Epoch, s.Revision, s.At, s.Ended = r.epoch, r.endpoint.Revision, r.Now(), r.ended()
-	s.Faded = r.faded
+	s.Faded, s.Told = r.faded, r.told
 	if r.cursorFirst && r.replay == nil {
 		s.Cursor, s.Ahead = r.lane.seen, nil
 	}

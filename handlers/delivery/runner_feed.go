@@ -105,15 +105,15 @@ func (r *runner) take(ctx context.Context, got reading) {
 		r.gap(ctx, r.lane.seen.Seq+1, lost)
 		r.lane.pass(through(lost))
 	}
-	if got.stretch.faded == (span{}) {
+	faded := got.stretch.faded
+	if faded.From = max(faded.From, r.told+1); faded.From > faded.Through { // a lane that begins again reads some again
 		r.tellFaded(ctx)
 		return
 	}
 	if r.faded.From == 0 {
-		r.faded.From = got.stretch.faded.From
+		r.faded.From = faded.From
 	}
-	r.faded.Through = got.stretch.faded.Through
-	r.dirty = true
+	r.faded.Through, r.dirty = max(r.faded.Through, faded.Through), true
 }
 
 // tellFaded reports what the lane came by that had gone from among what the log
@@ -124,7 +124,7 @@ func (r *runner) tellFaded(ctx context.Context) {
 		return
 	}
 	r.gap(ctx, r.faded.From, r.faded.Through)
-	r.faded = span{}
+	r.faded, r.told = span{}, r.faded.Through
 }
 
 // gap records that a stretch of the log is not delivered.

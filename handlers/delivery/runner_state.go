@@ -76,7 +76,7 @@ func (r *runner) begin(ctx context.Context, kept *State, revision uint64) error 
 	skipped := Place{}
 	if kept != nil {
 		r.lane.restore(*kept, kept.Revision != r.endpoint.Revision, r.Now())
-		r.faded = kept.Faded
+		r.faded, r.told = kept.Faded, kept.Told
 		if start := through(r.endpoint.From); r.replay == nil && start.Compare(kept.Cursor) > 0 {
 			skipped = kept.Cursor
 			r.lane.pass(start)

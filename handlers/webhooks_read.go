@@ -67,6 +67,9 @@ func (h *Webhooks) Get(by Member, id domain.EndpointID) (WebhookView, error) {
 // List is a page of the account's endpoints, those after one of them.
 func (h *Webhooks) List(by Member, limit int, after domain.EndpointID) (WebhookPage, error) {
 	page := WebhookPage{Webhooks: []WebhookView{}}
+	if after != "" && (!domain.ValidID(string(after)) || !strings.HasPrefix(string(after), domain.EndpointPrefix)) {
+		return page, domain.RejectField(domain.Invalid, "/cursor", "is not one of this list; leave it out to begin at the oldest")
+	}
 	account, err := h.Writer.Passports.Account(by.Account)
 	if err != nil {
 		return page, Unreadable(err)

@@ -79,6 +79,9 @@ func agents(c *call) error {
 	}
 	all := c.Identifier.Passports.Agents(m.Account)
 	after := domain.AgentID(query.Get("cursor"))
+	if after != "" && !domain.ValidID(string(after)) {
+		return domain.RejectField(domain.Invalid, "/cursor", "is not one of this list; leave it out to begin at the first")
+	}
 	first, _ := slices.BinarySearchFunc(all, after, func(a *domain.Agent, id domain.AgentID) int {
 		if a.ID <= id {
 			return -1

@@ -52,6 +52,9 @@ func Routes() []string { return slices.Sorted(maps.Keys(routes())) }
 // route is how one pattern is served.
 type route struct {
 	serve func(*call) error
+	// asks says that it takes parameters behind the ?, and reads them by query.
+	// Every other route takes none.
+	asks bool
 	// reads says that agents read it while they wait for people: it takes nothing
 	// of what they may verify.
 	reads bool
@@ -76,22 +79,22 @@ func deskRoutes() map[string]route {
 	return map[string]route{
 		"POST /v1/verify":   {serve: verify},
 		"POST /api/verify":  {serve: verifyReference},
-		"POST /v1/preview":  {serve: preview},
+		"POST /v1/preview":  {serve: preview, asks: true},
 		"POST /v1/replays":  {serve: startReplay},
 		"GET /v1/passport":  {serve: passport},
 		"GET /v1/me":        {serve: me},
-		"GET /v1/decisions": {serve: decisions},
+		"GET /v1/decisions": {serve: decisions, asks: true},
 
-		"GET /v1/decisions/{request}": {serve: decision},
-		"GET /v1/decisions/totals":    {serve: decisionTotals},
-		"GET /v1/usage":               {serve: usage},
-		"GET /v1/events":              {serve: events},
+		"GET /v1/decisions/{request}": {serve: decision, asks: true},
+		"GET /v1/decisions/totals":    {serve: decisionTotals, asks: true},
+		"GET /v1/usage":               {serve: usage, asks: true},
+		"GET /v1/events":              {serve: events, asks: true},
 
 		"POST /v1/agents":                    {serve: registerAgent},
-		"GET /v1/agents":                     {serve: agents},
+		"GET /v1/agents":                     {serve: agents, asks: true},
 		"GET /v1/agents/{agent}":             {serve: agent},
-		"GET /v1/agents/{agent}/passport":    {serve: agentPassport},
-		"GET /v1/agents/{agent}/history":     {serve: agentHistory},
+		"GET /v1/agents/{agent}/passport":    {serve: agentPassport, asks: true},
+		"GET /v1/agents/{agent}/history":     {serve: agentHistory, asks: true},
 		"POST /v1/agents/{agent}/disable":    {serve: disableAgent},
 		"POST /v1/agents/{agent}/enable":     {serve: enableAgent},
 		"POST /v1/agents/{agent}/rotate-key": {serve: rotateKey},
@@ -105,21 +108,21 @@ func deskRoutes() map[string]route {
 		"POST /v1/agents/{agent}/links":               {serve: createLink},
 		"GET /v1/agents/{agent}/links":                {serve: links},
 		"POST /v1/agents/{agent}/links/{link}/revoke": {serve: revokeLink},
-		"GET /v1/agents/{agent}/text":                 {serve: agentText},
+		"GET /v1/agents/{agent}/text":                 {serve: agentText, asks: true},
 
 		"POST /v1/agents/{agent}/shadow":            {serve: startShadow},
 		"GET /v1/agents/{agent}/shadow":             {serve: shadow},
-		"GET /v1/agents/{agent}/shadow/differences": {serve: shadowDifferences},
+		"GET /v1/agents/{agent}/shadow/differences": {serve: shadowDifferences, asks: true},
 		"POST /v1/agents/{agent}/shadow/stop":       {serve: stopShadow},
 
-		"GET /v1/approvals":                     {serve: approvals, reads: true},
-		"GET /v1/approvals/{approval}":          {serve: approval, reads: true},
+		"GET /v1/approvals":                     {serve: approvals, reads: true, asks: true},
+		"GET /v1/approvals/{approval}":          {serve: approval, reads: true, asks: true},
 		"POST /v1/approvals/{approval}/approve": {serve: approve},
 		"POST /v1/approvals/{approval}/deny":    {serve: deny},
 		"POST /v1/approvals/{approval}/cancel":  {serve: cancel},
 
 		"POST /v1/decisions/{request}/outcome": {serve: outcome},
-		"GET /v1/reservations":                 {serve: reservations, reads: true},
+		"GET /v1/reservations":                 {serve: reservations, reads: true, asks: true},
 
 		"GET /v1/agents/{agent}/limits": {serve: agentLimits},
 		"PUT /v1/agents/{agent}/limits": {serve: limitAgent},
@@ -168,10 +171,14 @@ func (a *API) serve(to route) http.Handler {
 		switch {
 		case to.held != nil && handlers.HasLinkToken(r.Header.Get("Authorization")):
 			err = c.held(buffer, to.held)
-		case to.open:
-			err = to.serve(c)
 		default:
-			if err = c.admit(buffer, to.reads); err == nil {
+			if !to.open {
+				err = c.admit(buffer, to.reads)
+			}
+			if err == nil && !to.asks {
+				err = c.plain()
+			}
+			if err == nil {
 				err = to.serve(c)
 			}
 		}

@@ -87,9 +87,6 @@ func links(c *call) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.query(); err != nil {
-		return err
-	}
 	list, err := c.LinksOf(c.r.Context(), by, id)
 	if err != nil {
 		return err

@@ -26,6 +26,15 @@ func (c *call) query(names ...string) (url.Values, error) {
 	return query, nil
 }
 
+// plain refuses what is behind the ?, where nothing is read of it.
+func (c *call) plain() error {
+	if c.r.URL.RawQuery == "" {
+		return nil
+	}
+	_, err := c.query()
+	return err
+}
+
 func limitOf(query url.Values) (int, error) {
 	const usual, most = 50, 500
 	text := query.Get("limit")

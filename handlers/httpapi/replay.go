@@ -13,9 +13,6 @@ func startReplay(c *call) error {
 }
 
 func replay(c *call) error {
-	if _, err := c.query(); err != nil {
-		return err
-	}
 	view, err := c.api.replays.Find(c.caller, c.r.PathValue("replay"))
 	if err != nil {
 		return err

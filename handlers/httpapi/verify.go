@@ -39,9 +39,6 @@ func (c *call) answerDecision(r domain.Recorded) error {
 }
 
 func passport(c *call) error {
-	if _, err := c.query(); err != nil {
-		return err
-	}
 	view, err := c.PassportFor(c.r.Context(), c.caller)
 	if err != nil {
 		return err

@@ -131,6 +131,8 @@ type WebhookReplay struct {
 	RequestedBy   string    `json:"requestedBy"`
 	RequestedAt   time.Time `json:"requestedAt"`
 	EndedAt       time.Time `json:"endedAt,omitzero"`
+	// Reason is why it ended before all was sent, such as "gone", if it did.
+	Reason string `json:"reason,omitempty"`
 	// Progress is nil if it isn't known.
 	Progress *ReplayProgress `json:"progress,omitempty"`
 }

@@ -76,6 +76,8 @@ type (
 		ReplayID   ReplayID   `json:"replayId"`
 		Delivered  int        `json:"delivered"`
 		Failed     int        `json:"failed"`
+		// Reason is why it ended before all was sent, if it did.
+		Reason string `json:"reason,omitzero"`
 	}
 )
 

@@ -36,6 +36,7 @@ func endpointChange(r Recorded) (EndpointID, func(*Endpoint)) {
 		return e.EndpointID, func(p *Endpoint) {
 			p.endReplay(e.ReplayID, func(replay *Replay) {
 				replay.State, replay.EndedAt, replay.Delivered, replay.Failed = ReplayIsFinished, r.At, e.Delivered, e.Failed
+				replay.Reason = e.Reason
 			})
 		}
 	case WebhookFailing:

@@ -38,8 +38,10 @@ type Replay struct {
 	Through     Position
 	RequestedAt time.Time
 	EndedAt     time.Time // zero while it runs
-	// Delivered and Failed count what was sent, once it finished.
+	// Delivered and Failed count what was sent, once it finished, and Reason is why
+	// it ended before all was, if it did.
 	Delivered, Failed int
+	Reason            string
 }
 
 const (
@@ -134,6 +136,8 @@ type EndReplay struct {
 	ReplayID   ReplayID
 	// Delivered and Failed count what was sent; a cancelled one is not counted.
 	Delivered, Failed int
+	// Reason is why it ended before all was sent, such as gone, if it did.
+	Reason string
 }
 
 // CancelReplay decides on an EndReplay by whoever wants no more of it.
@@ -153,6 +157,9 @@ func (a Account) CancelReplay(cmd EndReplay) ([]Event, error) {
 func (a Account) FinishReplay(cmd EndReplay) ([]Event, error) {
 	r, err := a.replayOf(cmd)
 	if err != nil || r.State != ReplayIsRunning {
+		return nil, err
+	}
+	if err := checkText("/reason", cmd.Reason, 0, 512); err != nil {
 		return nil, err
 	}
 	return []Event{WebhookReplayFinished(cmd)}, nil

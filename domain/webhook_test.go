@@ -241,9 +241,9 @@ func TestTheFoldOfAWebhook(t *testing.T) {
 			r, ok := e.Replay(again)
 			return ok && r.State == ReplayIsRunning && r.RatePerSecond == 7 && r.DeadLetters && r.Through.Seq == 2 && r.EndedAt.IsZero()
 		}},
-		{"a replay that is over", []Event{created, WebhookReplayRequested{hook, again, ReplaySelection{DeadLetters: true}, 7}, WebhookReplayFinished{hook, again, 3, 1}}, func(e *Endpoint) bool {
+		{"a replay that is over", []Event{created, WebhookReplayRequested{hook, again, ReplaySelection{DeadLetters: true}, 7}, WebhookReplayFinished{hook, again, 3, 1, "http_410"}}, func(e *Endpoint) bool {
 			r, _ := e.Replay(again)
-			return r.State == ReplayIsFinished && r.Delivered == 3 && r.Failed == 1 && !r.EndedAt.IsZero()
+			return r.State == ReplayIsFinished && r.Delivered == 3 && r.Failed == 1 && r.Reason == "http_410" && !r.EndedAt.IsZero()
 		}},
 		{"a replay that was cancelled", []Event{created, WebhookReplayRequested{hook, again, ReplaySelection{DeadLetters: true}, 7}, WebhookReplayCancelled{hook, again}}, func(e *Endpoint) bool {
 			r, _ := e.Replay(again)
@@ -289,7 +289,7 @@ func TestOnlyTheNewestReplaysAreRemembered(t *testing.T) {
 	events := []Event{WebhookCreated{hook, hookSettings()}, WebhookReplayRequested{hook, again, ReplaySelection{DeadLetters: true}, 7}}
 	for i := range 2 * rememberedReplays {
 		id := again + ReplayID(rune('A'+i))
-		events = append(events, WebhookReplayRequested{hook, id, ReplaySelection{DeadLetters: true}, 7}, WebhookReplayFinished{hook, id, 1, 0})
+		events = append(events, WebhookReplayRequested{hook, id, ReplaySelection{DeadLetters: true}, 7}, WebhookReplayFinished{hook, id, 1, 0, ""})
 	}
 	e, _ := givenAccount(events...).Endpoint(hook)
 	if r, ok := e.Replay(again); !ok || r.State != ReplayIsRunning || len(e.Replays) != rememberedReplays {

@@ -220,17 +220,17 @@ func (d *EngineDeliveries) Challenge(ctx context.Context, account domain.Account
 func faultText(c delivery.Category) string {
 	switch c {
 	case delivery.DNS:
-		return "its name has no address"
+		return "its name has no address, or could not be looked up"
 	case delivery.Connect:
-		return "no connection could be made"
+		return "the connection was refused, or there is nothing at its address and port"
 	case delivery.TLS:
-		return "no secure connection could be made; look at its certificate"
+		return "no secure connection could be made; its certificate must be valid for its name, and it must speak TLS 1.2 or later"
 	case delivery.Timeout:
 		return "it did not answer in time"
 	case delivery.Broken:
 		return "it closed the connection, or answered in no proper HTTP"
 	case delivery.Blocked:
-		return "its address is one that nothing is sent to"
+		return "its name leads to an address that is not public, and events are sent to public addresses only; its operator may allow networks with --webhook-network"
 	case delivery.Unready:
 		return "this server could not send; ask its operator"
 	case delivery.Answered, delivery.Gone, delivery.Aborted, delivery.Expired, delivery.Skipped:

@@ -1,6 +1,7 @@
 package handlers_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -87,6 +88,36 @@ func TestTheStatusOfAnEndpointThatIsDown(t *testing.T) {
 		}
 		if s := status(); s.State != handlers.DeliveryStopped {
 			t.Errorf("got %+v, want it stopped", s)
+		}
+	})
+}
+
+// TestAChallengeSaysWhyThereIsNoAnswer each in words of its own, which name no
+// address.
+func TestAChallengeSaysWhyThereIsNoAnswer(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		c := b.courier(&memlanes.Store{})
+		e := &domain.Endpoint{ID: "whe_a", EndpointSettings: domain.EndpointSettings{URL: "https://example.com/hook"}}
+		said := map[string]delivery.Category{}
+		for _, why := range []delivery.Category{
+			delivery.DNS, delivery.Connect, delivery.TLS, delivery.Timeout, delivery.Broken, delivery.Blocked, delivery.Unready,
+		} {
+			c.answers(func(delivery.Endpoint, delivery.Message) delivery.Result { return delivery.Result{Category: why} })
+			answer, err := c.known.Challenge(t.Context(), home, e, "nonce")
+			if err != nil || answer.Fault == "" || said[answer.Fault] != "" {
+				t.Errorf("%s: got %q and %v, want words of its own, not those of %s", why, answer.Fault, err, said[answer.Fault])
+			}
+			said[answer.Fault] = why
+		}
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		c.answers(func(delivery.Endpoint, delivery.Message) delivery.Result {
+			<-ctx.Done()
+			return delivery.Result{Category: delivery.Timeout}
+		})
+		answer, err := c.known.Challenge(ctx, home, e, "nonce")
+		if err != nil || said[answer.Fault] != delivery.Timeout {
+			t.Errorf("got %q and %v, want that it took too long", answer.Fault, err)
 		}
 	})
 }

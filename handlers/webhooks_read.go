@@ -51,6 +51,8 @@ type WebhookReplayView struct {
 	RequestedBy            domain.Actor `json:"requestedBy"`
 	RequestedAt            time.Time    `json:"requestedAt"`
 	EndedAt                time.Time    `json:"endedAt,omitzero"`
+	// Reason is why it ended before all was sent, such as gone, if it did.
+	Reason string `json:"reason,omitempty"`
 	// Progress is not there if it isn't known how far a cancelled one got.
 	Progress *ReplayProgress `json:"progress,omitempty"`
 }
@@ -217,7 +219,7 @@ func (h *Webhooks) viewReplays(ctx context.Context, account domain.AccountID, id
 	for _, r := range replays {
 		v := WebhookReplayView{
 			ReplayID: r.ID, State: r.State, ReplaySelection: r.ReplaySelection, RatePerSecond: r.RatePerSecond,
-			RequestedBy: r.By, RequestedAt: r.RequestedAt, EndedAt: r.EndedAt,
+			RequestedBy: r.By, RequestedAt: r.RequestedAt, EndedAt: r.EndedAt, Reason: r.Reason,
 		}
 		if p, ok := progress[r.ID]; ok {
 			v.Progress = &p

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -34,45 +34,158 @@ type WebhookSteward struct {
 	Every time.Duration
 }
 
-// Run tends replays until ctx ends.
+// Run tends replays until ctx ends. Endpoints are looked at beside each other: one
+// that takes long delays no other one.
 func (s *WebhookSteward) Run(ctx context.Context) error {
+	w := rounds{WebhookSteward: s, turns: make(chan struct{}, mostTended), tended: map[tendedKey]*tended{}}
+	defer w.running.Wait()
 	for ctx.Err() == nil {
 		changed := s.Passports.EndpointsChanged()
-		var look <-chan time.Time
-		if s.tend(ctx) {
-			look = time.After(cmp.Or(s.Every, 2*time.Second))
+		rest := time.Hour
+		if w.tend(ctx) {
+			rest = s.every()
 		}
 		select {
 		case <-changed:
-		case <-look:
+		case <-time.After(rest):
 		case <-ctx.Done():
 		}
 	}
 	return nil
 }
 
-// tend looks at all replays once, and reports whether any is still to be looked
-// at.
-func (s *WebhookSteward) tend(ctx context.Context) (more bool) {
-	current := make([]bool, s.Source.Partitions())
+func (s *WebhookSteward) every() time.Duration { return cmp.Or(s.Every, 2*time.Second) }
+
+const (
+	// mostTended bounds the endpoints that are worked on at once.
+	mostTended = 8
+	// mostBackOff is the longest an endpoint is left alone after that failed.
+	mostBackOff = 2 * time.Minute
+	// remembered is how long what is kept of a replay stays after it is over.
+	remembered = 7 * 24 * time.Hour
+)
+
+type tendedKey struct {
+	account domain.AccountID
+	id      domain.EndpointID
+}
+
+// tended is how it went with an endpoint.
+type tended struct {
+	busy bool
+	// of is the endpoint as it was then, and open that something is to be looked
+	// at again.
+	of     *domain.Endpoint
+	open   bool
+	failed int       // how often in a row it has
+	after  time.Time // when to look again
+}
+
+// rounds looks at all endpoints again and again.
+type rounds struct {
+	*WebhookSteward
+	turns   chan struct{}
+	running sync.WaitGroup
+
+	mu sync.Mutex
+	// tended is guarded by mu.
+	tended map[tendedKey]*tended
+}
+
+// tend has all be worked on of which something is to be done, and reports whether
+// there is or was any.
+func (w *rounds) tend(ctx context.Context) (more bool) {
+	current := make([]bool, w.Source.Partitions())
 	for i := range current {
-		current[i] = s.Current(ctx, uint16(i)) == nil
+		current[i] = w.Current(ctx, uint16(i)) == nil
 		more = more || !current[i]
 	}
-	for _, id := range s.Passports.Accounts() {
-		account, err := s.Passports.Account(id)
+	stands := map[tendedKey]bool{}
+	for _, id := range w.Passports.Accounts() {
+		account, err := w.Passports.Account(id)
 		if err != nil || !current[domain.PartitionOf(id, len(current))] {
 			continue // that is told elsewhere
 		}
 		for _, e := range account.Endpoints {
-			open, err := s.replays(ctx, id, e)
-			if err != nil && ctx.Err() == nil {
-				s.Logs.WarnContext(ctx, "tend the replays of a webhook", slog.String("endpoint", string(e.ID)), slog.Any("error", err))
+			if len(e.Replays) == 0 {
+				continue
 			}
-			more = more || open || err != nil
+			key := tendedKey{id, e.ID}
+			stands[key] = true
+			more = w.take(ctx, key, e) || more
 		}
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	maps.DeleteFunc(w.tended, func(k tendedKey, t *tended) bool { return !stands[k] && !t.busy })
 	return more
+}
+
+// take has an endpoint be worked on, if it is due, and reports whether it is to
+// be looked at again.
+func (w *rounds) take(ctx context.Context, key tendedKey, e *domain.Endpoint) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := w.tended[key]
+	if t == nil {
+		t = &tended{}
+		w.tended[key] = t
+	}
+	now := w.Webhooks.Writer.Now()
+	switch {
+	case t.busy:
+		return true
+	case t.of == e && !t.open: // only what is kept of it may be due to go
+		if now.Before(t.after) {
+			return false
+		}
+	case t.failed > 0 && now.Before(t.after):
+		return true
+	}
+	t.busy = true
+	w.running.Go(func() { w.work(ctx, key, e, t) })
+	return true
+}
+
+// work brings the replays of an endpoint on, in its turn.
+func (w *rounds) work(ctx context.Context, key tendedKey, e *domain.Endpoint, t *tended) {
+	select {
+	case w.turns <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	open, err := w.replays(ctx, key.account, e)
+	if err == nil && !open {
+		err = w.forget(ctx, key.account, e)
+	}
+	<-w.turns
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.Webhooks.Writer.Now()
+	t.busy, t.of, t.open = false, e, open || err != nil
+	if err == nil {
+		t.failed, t.after = 0, now.Add(remembered/7)
+		return
+	}
+	t.after = now.Add(min(w.every()<<min(t.failed, 10), mostBackOff))
+	t.failed++
+	if ctx.Err() == nil {
+		w.Logs.WarnContext(ctx, "tend the replays of a webhook", slog.String("endpoint", string(e.ID)), slog.Any("error", err))
+	}
+}
+
+// forget drops what is kept of replays that have been over for long. What came of
+// them is in the log.
+func (s *WebhookSteward) forget(ctx context.Context, account domain.AccountID, e *domain.Endpoint) error {
+	start := s.Webhooks.Writer.Now().Add(-remembered)
+	return s.Engine.ForgetReplays(ctx, account, delivery.EndpointID(e.ID), func(id string) bool {
+		r, known := e.Replay(domain.ReplayID(id))
+		if !known { // it is not among the newest any more, so it is over
+			at, err := ulid.ParseStrict(strings.TrimPrefix(id, domain.ReplayPrefix))
+			return err == nil && ulid.Time(at.Time()).Before(start)
+		}
+		return r.State != domain.ReplayIsRunning && r.EndedAt.Before(start)
+	})
 }
 
 // replays brings those of one endpoint on.
@@ -96,7 +209,9 @@ func (s *WebhookSteward) replays(ctx context.Context, account domain.AccountID, 
 			open = true
 			err = errors.Join(err, s.begin(ctx, account, e, r))
 		case p.State == "done":
-			end := domain.EndReplay{EndpointID: e.ID, ReplayID: r.ID, Delivered: int(p.Totals.Delivered), Failed: int(p.Totals.Dead)}
+			end := domain.EndReplay{
+				EndpointID: e.ID, ReplayID: r.ID, Delivered: int(p.Totals.Delivered), Failed: int(p.Totals.Dead), Reason: categoryText(p.Why, p.Status),
+			}
 			err = errors.Join(err, s.Webhooks.FinishReplay(ctx, account, end))
 		default:
 			open = true
@@ -129,108 +244,8 @@ func (s *WebhookSteward) begin(ctx context.Context, account domain.AccountID, e 
 		return nil
 	case errors.Is(err, delivery.ErrNothing):
 		return s.Webhooks.FinishReplay(ctx, account, domain.EndReplay{EndpointID: e.ID, ReplayID: r.ID})
+	case errors.Is(err, delivery.ErrTooMany): // and will be
+		return s.Webhooks.FinishReplay(ctx, account, domain.EndReplay{EndpointID: e.ID, ReplayID: r.ID, Reason: delivery.ErrTooMany.Error()})
 	}
 	return err
 }
-
-// choose finds where in the log is what was selected.
-func (s *WebhookSteward) choose(ctx context.Context, replay *delivery.Replay, r domain.Replay) (err error) {
-	switch {
-	case r.DeadLetters:
-		replay.Places, err = s.Engine.DeadPlaces(ctx, replay.Account, replay.Endpoint, r.Since, r.Until)
-	case len(r.EventIDs) > 0:
-		replay.Places, err = s.find(ctx, replay, r)
-	default:
-		replay.From, err = s.Source.SeqAt(ctx, r.Through.Partition, r.Since)
-		if err == nil && !r.Until.IsZero() {
-			var after uint64
-			if after, err = s.Source.SeqAt(ctx, r.Through.Partition, r.Until); err == nil {
-				replay.Through = min(replay.Through, after-1)
-			}
-		}
-		if err == nil && replay.From > replay.Through {
-			err = delivery.ErrNothing
-		}
-		return err
-	}
-	if err == nil && len(replay.Places) == 0 {
-		err = delivery.ErrNothing
-	}
-	return err
-}
-
-const (
-	// before and behind are how far the log's time of an event may be from the
-	// time in its id: clocks differ, and an append takes a while.
-	before = 3 * time.Second
-	behind = 10 * time.Second
-)
-
-// window is a time in which some events happened.
-type window struct {
-	from, until time.Time
-	ids         map[string]bool // of those that were not found yet
-}
-
-// windows are where to look for events by their ids, which begin with the time.
-// Those that were at about the same time are looked for together.
-func windows(ids []domain.EventID) (all []window) {
-	made := map[domain.EventID]time.Time{}
-	for _, id := range ids {
-		text, _, _ := strings.Cut(strings.TrimPrefix(string(id), domain.EventPrefix), "-")
-		if u, err := ulid.ParseStrict(text); err == nil { // else it is no id of ours, and so of no event
-			made[id] = ulid.Time(u.Time())
-		}
-	}
-	ids = slices.SortedFunc(maps.Keys(made), func(a, b domain.EventID) int { return made[a].Compare(made[b]) })
-	for _, id := range ids {
-		from, until := made[id].Add(-before), made[id].Add(behind)
-		if n := len(all); n == 0 || from.After(all[n-1].until) {
-			all = append(all, window{from: from, ids: map[string]bool{}})
-		}
-		last := &all[len(all)-1]
-		last.until, last.ids[string(id)] = until, true
-	}
-	return all
-}
-
-// find finds the account's events by their ids. One that the log doesn't hold is
-// left out, and so is one of another account, or a test of another endpoint.
-func (s *WebhookSteward) find(ctx context.Context, replay *delivery.Replay, r domain.Replay) (places []delivery.Place, err error) {
-	for _, w := range windows(r.EventIDs) {
-		from, err := s.Source.SeqAt(ctx, r.Through.Partition, w.from)
-		if err != nil {
-			return nil, err
-		}
-		after, err := s.Source.SeqAt(ctx, r.Through.Partition, w.until)
-		if err != nil {
-			return nil, err
-		}
-		if from >= after {
-			continue
-		}
-		stretch := delivery.Stretch{Partition: r.Through.Partition, From: from, Through: after - 1}
-		err = s.Source.Scan(ctx, stretch, func(step delivery.Step) error {
-			if step.Account != replay.Account {
-				return nil
-			}
-			for _, m := range step.Messages {
-				if w.ids[m.ID] && (m.To == "" || m.To == replay.Endpoint) {
-					places = append(places, m.Place())
-					delete(w.ids, m.ID)
-				}
-			}
-			if len(w.ids) == 0 {
-				return errSeen
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, errSeen) {
-			return nil, err
-		}
-	}
-	return places, nil
-}
-
-// errSeen ends a search that has found all it was for.
-var errSeen = errors.New("seen")

@@ -301,3 +301,120 @@ func (s *countedSource) Scan(ctx context.Context, stretch delivery.Stretch, yiel
 	s.scans.Add(1)
 	return s.Source.Scan(ctx, stretch, yield)
 }
+
+// heldSource is a log in which looking for one time takes until it is let go.
+type heldSource struct {
+	delivery.Source
+	at   time.Time
+	held chan struct{}
+}
+
+func (s *heldSource) SeqAt(ctx context.Context, partition uint16, t time.Time) (uint64, error) {
+	if t.Equal(s.at) {
+		select {
+		case <-s.held:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return s.Source.SeqAt(ctx, partition, t)
+}
+
+// TestAnEndpointThatTakesLongDelaysNoOther has the replay of one be looked for
+// without end.
+func TestAnEndpointThatTakesLongDelaysNoOther(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		c := b.courier(&memlanes.Store{})
+		slow := &heldSource{Source: c.steward.Source, at: time.Now().Add(-time.Hour), held: make(chan struct{})}
+		c.steward.Source = slow
+		stop := c.run(c.engine.Run, c.steward.Run)
+		first, second := c.hook("agent.registered"), c.hook("agent.registered")
+		c.register("agent_a")
+		time.Sleep(time.Minute)
+		stuck := c.replay(first, domain.ReplaySelection{Since: slow.at})
+		time.Sleep(10 * time.Second)
+		if r := c.over(second, c.replay(second, domain.ReplaySelection{Since: time.Now().Add(-30 * time.Minute)})); r.Delivered != 1 {
+			t.Errorf("got %+v, want it sent meanwhile", r)
+		}
+		close(slow.held)
+		if r := c.over(first, stuck); r.Delivered != 1 {
+			t.Errorf("got %+v, want it sent at last", r)
+		}
+		stop()
+	})
+}
+
+// brokenScan is a log that can't be searched.
+type brokenScan struct {
+	delivery.Source
+	asked atomic.Int64
+}
+
+func (s *brokenScan) SeqAt(context.Context, uint16, time.Time) (uint64, error) {
+	s.asked.Add(1)
+	return 0, errors.New("no log")
+}
+
+func TestWhatFailsIsLeftAloneLongerEachTime(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		c := b.courier(&memlanes.Store{})
+		broken := &brokenScan{Source: c.steward.Source}
+		c.steward.Source = broken
+		c.run(c.engine.Run, c.steward.Run)
+		id := c.hook("agent.registered")
+		c.replay(id, domain.ReplaySelection{Since: time.Now().Add(-time.Hour)})
+		time.Sleep(time.Hour)
+		if n := broken.asked.Load(); n < 20 || n > 50 {
+			t.Errorf("asked %d times in an hour, want about each two minutes", n)
+		}
+	})
+}
+
+// TestReplaysThatAreOverAreForgotten after a week, with what came of them known.
+func TestReplaysThatAreOverAreForgotten(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		c := b.courier(&memlanes.Store{})
+		c.run(c.engine.Run, c.steward.Run)
+		id := c.hook("agent.registered")
+		c.register("agent_a")
+		time.Sleep(time.Minute)
+		c.over(id, c.replay(id, domain.ReplaySelection{Since: time.Now().Add(-time.Hour)}))
+		kept := func() int {
+			list, err := c.engine.Replays(t.Context(), home, delivery.EndpointID(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(list)
+		}
+		b.leap(c.node, 6*24*time.Hour)
+		time.Sleep(2 * time.Hour)
+		if n := kept(); n != 1 {
+			t.Errorf("after six days: got %d, want it kept", n)
+		}
+		b.leap(c.node, 48*time.Hour)
+		time.Sleep(2 * time.Hour)
+		if n := kept(); n != 0 {
+			t.Errorf("after eight days: got %d, want it gone", n)
+		}
+		if r := c.replays(id); len(r) != 1 || r[0].State != domain.ReplayIsFinished || r[0].Delivered != 1 {
+			t.Errorf("got %+v, want what came of it", r)
+		}
+	})
+}
+
+// TestAReplayThatIsNotWantedIsOver and says why.
+func TestAReplayThatIsNotWantedIsOver(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		c := b.courier(&memlanes.Store{})
+		c.run(c.engine.Run, c.steward.Run)
+		id := c.hook("agent.registered")
+		c.register("agent_a")
+		time.Sleep(time.Minute)
+		c.answers(func(delivery.Endpoint, delivery.Message) delivery.Result {
+			return delivery.Result{Status: 410, Category: delivery.Gone}
+		})
+		if r := c.over(id, c.replay(id, domain.ReplaySelection{Since: time.Now().Add(-time.Hour)})); r.Reason != "gone" || r.Delivered != 0 {
+			t.Errorf("got %+v, want it over, since the endpoint is gone", r)
+		}
+	})
+}

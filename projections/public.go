@@ -157,9 +157,9 @@ func (p *publisher) add() {
 	case domain.WebhookReplayRequested:
 		p.webhook(WebhookReplayRequested, e.EndpointID, webhookReplayData{p.webhookOf(e.EndpointID), e.ReplayID, e.ReplaySelection, e.RatePerSecond})
 	case domain.WebhookReplayCancelled:
-		p.webhook(WebhookReplayCancelled, e.EndpointID, webhookReplayEndedData{p.webhookOf(e.EndpointID), e.ReplayID, 0, 0})
+		p.webhook(WebhookReplayCancelled, e.EndpointID, webhookReplayEndedData{p.webhookOf(e.EndpointID), e.ReplayID, 0, 0, ""})
 	case domain.WebhookReplayFinished:
-		p.webhook(WebhookReplayFinished, e.EndpointID, webhookReplayEndedData{p.webhookOf(e.EndpointID), e.ReplayID, e.Delivered, e.Failed})
+		p.webhook(WebhookReplayFinished, e.EndpointID, webhookReplayEndedData{p.webhookOf(e.EndpointID), e.ReplayID, e.Delivered, e.Failed, e.Reason})
 	case domain.WebhookFailing:
 		p.webhook(WebhookFailing, e.EndpointID, webhookFailingData{p.webhookOf(e.EndpointID), e.Since, e.Reason})
 	case domain.WebhookRecovered:

@@ -50,6 +50,7 @@ type (
 		ReplayID  domain.ReplayID `json:"replayId"`
 		Delivered int             `json:"delivered,omitzero"`
 		Failed    int             `json:"failed,omitzero"`
+		Reason    string          `json:"reason,omitempty"`
 	}
 	webhookFailingData struct {
 		webhookData

@@ -161,6 +161,10 @@ func (e *Engine) Challenge(ctx context.Context, to Endpoint, m Message) (Result,
 	return e.sendOnce(ctx, to, m, "challenge")
 }
 
+// mostRecording bounds how long storing an attempt is waited for that somebody
+// waits for.
+const mostRecording = 5 * time.Second
+
 func (e *Engine) sendOnce(ctx context.Context, to Endpoint, m Message, kind string) (Result, error) {
 	began := e.Now()
 	r := e.Sender.Send(ctx, to, m, "")
@@ -172,6 +176,9 @@ func (e *Engine) sendOnce(ctx context.Context, to Endpoint, m Message, kind stri
 		Message: m.ID, Type: m.Type, At: began, Try: 1, Status: r.Status, Category: r.Category, Latency: r.Latency,
 		RetryAfter: r.RetryAfter, Key: r.Key, Kind: kind,
 	}, r.Answer, outcome)
+	// Also when its time is over: that there was no answer in time is an answer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), mostRecording)
+	defer cancel()
 	if err := stored(ctx); err != nil {
 		return r, fmt.Errorf("record the attempt: %w", err)
 	}

@@ -109,10 +109,9 @@ func (p *partition) watch(ctx context.Context, asked chan<- Replay) {
 		err := p.Store.Values(ctx, fmt.Sprintf("replay.%d", p.number), true, func(key string, raw []byte, _ uint64) error {
 			retry = pause{}
 			var r Replay
-			if raw == nil {
-				return nil
-			}
-			if err := json.Unmarshal(raw, &r); err != nil {
+			if raw == nil { // it was forgotten
+				r.ID, r.Cancelled = key, true
+			} else if err := json.Unmarshal(raw, &r); err != nil {
 				p.Logs.WarnContext(ctx, "read a replay", slog.String("key", key), slog.Any("error", err))
 				return nil
 			}
@@ -154,6 +153,10 @@ func (p *partition) tend(life context.Context, done <-chan struct{}, asked <-cha
 		case <-again:
 			look = true
 		case r := <-asked:
+			if r.Account == "" {
+				p.drop(r.ID)
+				continue
+			}
 			p.replays[laneKey(p.number, Endpoint{Account: r.Account, ID: r.Endpoint}, r.ID)] = r
 			look = true
 		case r := <-gone:
@@ -168,6 +171,16 @@ func (p *partition) tend(life context.Context, done <-chan struct{}, asked <-cha
 			return errEnded
 		case <-life.Done():
 			return context.Cause(life)
+		}
+	}
+}
+
+// drop forgets a replay that was removed, by the key under which it was asked for.
+func (p *partition) drop(asked string) {
+	for key, r := range p.replays {
+		if replayKey(p.number, r) == asked {
+			delete(p.replays, key)
+			delete(p.ended, key)
 		}
 	}
 }

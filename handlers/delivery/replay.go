@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -180,9 +182,12 @@ type Progress struct {
 	Totals Totals
 	// Waiting are refused messages that are tried again.
 	Waiting int
-	// State is "waiting", "running", "done", "cancelled", or "stopped" when the
-	// endpoint can't be delivered to.
+	// State is "waiting", "running", "done" or "cancelled".
 	State string
+	// Why and Status are of the last attempt of one that is done before all was
+	// sent, because the endpoint wants nothing any more, or may be sent nothing.
+	Why    Category
+	Status int
 }
 
 // Replays are those of an endpoint, the newest first.
@@ -207,11 +212,11 @@ func (e *Engine) Replays(ctx context.Context, account domain.AccountID, endpoint
 		}
 		if s, known := states[laneKey(partition, Endpoint{Account: account, ID: endpoint}, p.ID)]; known {
 			p.Cursor, p.Totals, p.Waiting, p.State = s.Cursor, s.Totals, len(s.Parked), "running"
-			switch {
-			case s.Ended:
+			if s.Ended {
 				p.State = "done"
-			case s.Stopped:
-				p.State = "stopped"
+			}
+			if s.Ended && s.Stopped {
+				p.Why, p.Status = s.Why, s.Status
 			}
 		}
 		if p.Cancelled && p.State != "done" {
@@ -225,4 +230,33 @@ func (e *Engine) Replays(ctx context.Context, account domain.AccountID, endpoint
 	}
 	slices.SortFunc(list, func(a, b Progress) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(b.ID, a.ID)) })
 	return list, nil
+}
+
+// ForgetReplays drops what is kept of an endpoint's replays of which over says that
+// nobody asks any more. They must be over, or they would begin anew.
+func (e *Engine) ForgetReplays(ctx context.Context, account domain.AccountID, endpoint EndpointID, over func(id string) bool) error {
+	partition := e.partitionOf(account)
+	lane := laneKey(partition, Endpoint{Account: account, ID: endpoint}, "")
+	asked := strings.TrimSuffix(replayKey(partition, Replay{Account: account, Endpoint: endpoint}), ".")
+	ids := map[string]bool{}
+	for _, prefix := range []string{asked, lane} { // what is kept of one may have been dropped in part
+		err := e.Store.Values(ctx, prefix, false, func(key string, _ []byte, _ uint64) error {
+			if id, ok := strings.CutPrefix(key, prefix+"."); ok && over(id) {
+				ids[id] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("read the replays: %w", err)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		// What was asked goes first: with that alone, it would begin again.
+		for _, key := range []string{asked + "." + id, lane + "." + id} {
+			if err := e.Store.Remove(ctx, key); err != nil {
+				return fmt.Errorf("forget replay %s: %w", id, err)
+			}
+		}
+	}
+	return nil
 }

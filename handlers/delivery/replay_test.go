@@ -332,3 +332,74 @@ func TestAttemptsOfAMessageAreFoundHoweverManyCameAfter(t *testing.T) {
 		}
 	})
 }
+
+// TestAReplayThatIsNotWantedEnds rather than stay there for ever.
+func TestAReplayThatIsNotWantedEnds(t *testing.T) {
+	in(t, func(t *testing.T, b *bed) {
+		e := endpoint("whe_a")
+		b.roll.set(e)
+		engine := b.engine(t, nil)
+		defer start(t, engine)()
+		rest(time.Second)
+		for range 10 {
+			b.book.write(account, "agent_a", "decision.allowed")
+		}
+		rest(time.Second)
+		b.world.answer(e.ID, func(context.Context, delivery.Message, int) delivery.Result {
+			return delivery.Result{Status: 410, Category: delivery.Gone}
+		})
+		mustReplay(t, engine, delivery.Replay{ID: "rpl_a", From: 1, Through: 10})
+		rest(time.Minute)
+		list, err := engine.Replays(t.Context(), account, e.ID)
+		if err != nil || len(list) != 1 || list[0].State != "done" || list[0].Why != delivery.Gone || list[0].Status != 410 {
+			t.Errorf("got %+v and %v, want it done, and why", list, err)
+		}
+		if n := b.world.attempts(e.ID); n > 12 {
+			t.Errorf("got %d attempts, want none after the answer", n)
+		}
+	})
+}
+
+// TestReplaysThatAreForgottenDoNotBeginAgain also not for the next owner.
+func TestReplaysThatAreForgottenDoNotBeginAgain(t *testing.T) {
+	in(t, func(t *testing.T, b *bed) {
+		e := endpoint("whe_a")
+		b.roll.set(e)
+		engine := b.engine(t, nil)
+		stop := start(t, engine)
+		rest(time.Second)
+		for range 3 {
+			b.book.write(account, "agent_a", "decision.allowed")
+		}
+		rest(time.Second)
+		for _, id := range []string{"rpl_a", "rpl_b"} {
+			mustReplay(t, engine, delivery.Replay{ID: id, From: 1, Through: 3})
+		}
+		rest(time.Minute)
+		if err := engine.ForgetReplays(t.Context(), account, e.ID, func(id string) bool { return id == "rpl_a" }); err != nil {
+			t.Fatal(err)
+		}
+		rest(time.Second)
+		list, err := engine.Replays(t.Context(), account, e.ID)
+		if err != nil || len(list) != 1 || list[0].ID != "rpl_b" || list[0].State != "done" {
+			t.Errorf("got %+v and %v, want the other one", list, err)
+		}
+		var keys []string
+		err = engine.Store.Values(t.Context(), "lane", false, func(key string, _ []byte, _ uint64) error {
+			keys = append(keys, key)
+			return nil
+		})
+		if err != nil || !same(keys, []string{"lane.0.acct_a.whe_a", "lane.0.acct_a.whe_a.rpl_b"}) {
+			t.Errorf("got the states %v and %v, want none of it", keys, err)
+		}
+		sent := b.world.attempts(e.ID)
+		b.roll.set(e)
+		rest(time.Minute)
+		stop()
+		defer start(t, b.engine(t, nil))()
+		rest(time.Minute)
+		if n := b.world.attempts(e.ID); n != sent || sent != 9 {
+			t.Errorf("got %d attempts and then %d, want each replay sent once", sent, n)
+		}
+	})
+}

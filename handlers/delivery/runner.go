@@ -156,8 +156,12 @@ func rearm(t *time.Timer, at, now time.Time) {
 	t.Reset(max(at.Sub(now), 0))
 }
 
-// ended reports that a replay has come to its end.
+// ended reports that a replay has come to its end, which is also when nothing may
+// be sent any more.
 func (r *runner) ended() bool {
+	if r.replay != nil && r.lane.stopped {
+		return r.lane.flying == 0
+	}
 	return r.replay != nil && r.lane.idle() && r.lane.seen.Compare(r.replay.end()) >= 0
 }
 

@@ -131,6 +131,7 @@ func stateConfig(c Config) jetstream.StreamConfig {
 		MaxMsgs:           -1,
 		MaxBytes:          -1,
 		MaxMsgsPerSubject: 1,
+		AllowMsgTTL:       true,
 	}
 }
 
@@ -181,10 +182,12 @@ func (s *Store) openOnce(ctx context.Context, want jetstream.StreamConfig) (jets
 	if err := differences(have, want); err != nil {
 		return nil, err
 	}
-	if have.MaxAge == want.MaxAge && have.MaxMsgsPerSubject == want.MaxMsgsPerSubject {
+	fades := have.AllowMsgTTL || !want.AllowMsgTTL
+	if have.MaxAge == want.MaxAge && have.MaxMsgsPerSubject == want.MaxMsgsPerSubject && fades {
 		return stream, nil
 	}
 	have.MaxAge, have.MaxMsgsPerSubject = want.MaxAge, want.MaxMsgsPerSubject
+	have.AllowMsgTTL = have.AllowMsgTTL || want.AllowMsgTTL
 	return s.js.UpdateStream(ctx, have)
 }
 

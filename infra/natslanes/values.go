@@ -13,9 +13,13 @@ import (
 	"github.com/behalf-platform/behalf/domain"
 )
 
-// removed is the header of a value that was removed. It stays until another one
-// takes its place, so that who watches sees it go; it is not a value.
+// removed is the header of a value that was removed. It stays for a while, or until
+// another one takes its place, so that who watches sees it go; it is not a value.
 const removed = "Behalf-Removed"
+
+// removedFor is for how long it stays. Who watches again after longer than that
+// begins with what there is.
+const removedFor = "24h"
 
 // Value reads the newest value. [domain.ErrNotRecorded] is none.
 func (s *Store) Value(ctx context.Context, key string) ([]byte, uint64, error) {
@@ -88,7 +92,7 @@ func (s *Store) Remove(ctx context.Context, key string) error {
 		if err != nil {
 			return err
 		}
-		_, err = s.put(ctx, key, nats.Header{removed: []string{"1"}}, nil, revision)
+		_, err = s.put(ctx, key, nats.Header{removed: []string{"1"}, jetstream.MsgTTLHeader: []string{removedFor}}, nil, revision)
 		if !errors.Is(err, domain.ErrMoved) {
 			return err
 		}

@@ -23,8 +23,8 @@ type DeliveryStatus struct {
 	FailingSince   time.Time `json:"failingSince,omitzero"`
 	// Expiring is that decisions it has not got are about to leave the log, by the
 	// account's decision retention, or do so already.
-	Expiring bool `json:"expiring,omitzero"`
-	NextTryAt      time.Time `json:"nextTryAt,omitzero"`
+	Expiring  bool      `json:"expiring,omitzero"`
+	NextTryAt time.Time `json:"nextTryAt,omitzero"`
 	// LastError is a category, such as "timeout" or "http_503".
 	LastError string `json:"lastError,omitempty"`
 }

@@ -148,7 +148,7 @@ func (c *chunks) read(ctx context.Context, start, end uint64) (*chunk, error) {
 			k.lost = oldest - 1
 		}
 	}
-	if k.through < end && k.lost == 0 {
+	if k.through < end { // or whoever reads on would read the same again
 		if err := c.readRest(ctx, k, end); err != nil {
 			return nil, err
 		}

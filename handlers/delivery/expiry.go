@@ -95,7 +95,11 @@ func (s *search) until(ctx context.Context, edge uint64) (bool, error) {
 		for _, m := range k.take(s.of.Account, s.at, k.messages) {
 			s.found = s.found || m.Seq <= edge && m.Fleeting && s.of.Wants(m)
 		}
-		s.at = through(max(min(k.through, edge), k.lost))
+		next := through(max(min(k.through, edge), k.lost))
+		if next.Compare(s.at) <= 0 {
+			return s.found, errNotYet
+		}
+		s.at = next
 	}
 	return s.found, nil
 }

@@ -484,3 +484,23 @@ func TestWants(t *testing.T) {
 		}
 	}
 }
+
+// TestALaneGoesOnWhereTheLogLostItsBeginningAndMore has the end of the chunk be gone
+// in which the log begins.
+func TestALaneGoesOnWhereTheLogLostItsBeginningAndMore(t *testing.T) {
+	in(t, func(t *testing.T, b *bed) {
+		b.roll.set(endpoint("whe_a"))
+		for range 2000 {
+			b.book.write(account, "agent_a", "decision.allowed")
+		}
+		b.book.retain(101)
+		for seq := uint64(301); seq <= 600; seq++ {
+			b.book.remove(seq)
+		}
+		defer start(t, b.engine(t, nil))()
+		rest(time.Hour)
+		if got, want := b.world.arrived("whe_a"), slices.Concat(ids(101, 300), ids(601, 2000)); !same(got, want) {
+			t.Errorf("got %s, want what there still was", brief(got))
+		}
+	})
+}

@@ -43,7 +43,7 @@ func (b *book) write(a domain.AccountID, agent domain.AgentID, typ string) *deli
 	if typ != "" {
 		m = &delivery.Message{
 			ID: fmt.Sprintf("evt_%d", step.Seq), Type: typ, Agent: agent, At: time.Now(), Seq: step.Seq,
-			Data: []byte(fmt.Sprintf(`{"seq":%d}`, step.Seq)),
+			Data: []byte(fmt.Sprintf(`{"seq":%d}`, step.Seq)), Fleeting: strings.HasPrefix(typ, "decision."),
 		}
 		step.Messages = []*delivery.Message{m}
 	}

@@ -15,7 +15,7 @@ const day = 24 * time.Hour
 // fleet writes records of which the log lets go.
 func (b *bed) fleet(n int) {
 	for range n {
-		b.book.write(account, "agent_a", "decision.allowed").Fleeting = true
+		b.book.write(account, "agent_a", "decision.allowed")
 	}
 }
 
@@ -185,7 +185,7 @@ func TestWhatLeavesTheLogOfAnotherAccountIsNoLoss(t *testing.T) {
 		e.Enabled = false
 		b.roll.set(e)
 		for range 700 {
-			b.book.write(domain.AccountID("acct_b"), "agent_b", "decision.allowed").Fleeting = true
+			b.book.write(domain.AccountID("acct_b"), "agent_b", "decision.allowed")
 			b.book.write(account, "agent_a", "agent.registered")
 		}
 		rest(2 * day)

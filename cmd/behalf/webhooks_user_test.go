@@ -60,7 +60,7 @@ func TestAWebhookFromTheREADME(t *testing.T) {
 	created := c.shows([]string{"Verified no", "Types approval.*, verification.denied", "Secret whsec_", "not shown again"},
 		"webhooks", "create", "http://127.0.0.1:"+port+"/behalf", "--type", "approval.*", "--type", "verification.denied")
 	id := hookID.FindString(created)
-	c.wantError(1, []string{"could not be reached: no connection could be made"}, "webhooks", "verify", id)
+	c.wantError(1, []string{"could not be reached: the connection was refused"}, "webhooks", "verify", id)
 
 	printed := startReceiver(t, port, regexp.MustCompile(`whsec_\S+`).FindString(created))
 	c.until([]string{"Verified yes"}, "webhooks", "verify", id)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"testing"
@@ -31,6 +32,7 @@ import (
 // for pages and an export of what is there. BEHALF_BENCH_LOG keeps the log, and
 // BEHALF_BENCH_STORE does just one of postgres and sqlite.
 func BenchmarkViews(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as a server does
 	decisions := 200_000
 	if text := os.Getenv("BEHALF_BENCH_DECISIONS"); text != "" {
 		var err error

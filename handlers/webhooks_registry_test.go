@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/behalf-platform/behalf/domain"
@@ -222,4 +223,43 @@ func TestEndpointsAreThoseOfThePartition(t *testing.T) {
 			t.Errorf("partition %d: got %v, %v, want %d", p, list, err, want[p])
 		}
 	}
+}
+
+// Only who wants decisions misses any when the account lets them go.
+func TestWhatAnEndpointMayMissOfDecisions(t *testing.T) {
+	lie(t, func(t *testing.T, b *bed) {
+		c := b.courier(&memlanes.Store{})
+		id := c.hook("*")
+		whole := func(types []string, agents []domain.AgentID) time.Time {
+			settings := domain.EndpointSettings{URL: "https://example.com/hook", Types: types, Agents: agents}
+			if _, err := c.Webhooks.Change(t.Context(), b.owner, id, settings, 0); err != nil {
+				t.Fatal(err)
+			}
+			return c.registry.Whole(c.only(), time.Now().Add(100*time.Hour))
+		}
+		if got := whole([]string{"*"}, nil); !got.IsZero() {
+			t.Errorf("an account that keeps all: got %s, want none", got)
+		}
+		w := b.node().web(t)
+		w.register(b.token, "agent_ollie")
+		w.must(200, "PATCH", "/v1/account", b.token, `{"decisionRetention":"24h"}`)
+		synctest.Wait()
+		for _, test := range []struct {
+			types  []string
+			agents []domain.AgentID
+			may    bool
+		}{
+			{[]string{"*"}, nil, true},
+			{[]string{"verification.*"}, nil, true},
+			{[]string{"agent.*", "verification.allowed"}, nil, true},
+			{[]string{"*"}, []domain.AgentID{"agent_ollie"}, true},
+			{[]string{"agent.*", "member.*"}, nil, false},
+			{[]string{"agent.registered"}, []domain.AgentID{"agent_ollie"}, false},
+		} {
+			got := whole(test.types, test.agents)
+			if test.may && time.Since(got.Add(-76*time.Hour)).Abs() > time.Hour || !test.may && !got.IsZero() {
+				t.Errorf("%v of %v: got %s, want the log whole for a day: %t", test.types, test.agents, got, test.may)
+			}
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -1024,17 +1025,19 @@ func (w *world) wantCode(err error, codes ...domain.Code) {
 	w.refused = got != ""
 }
 
+func TestMain(m *testing.M) {
+	// What fails is printed, with its seed, and leaves no file.
+	if err := flag.Set("rapid.nofailfile", "true"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 // Random acts by several people on several nodes, one of which is always behind,
 // end as the simple model says, and what they leave in the log is sound.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	const enough = 10_000
-	// Longer runs, and no files: what fails is printed, and its seed.
-	for name, value := range map[string]string{"rapid.steps": "80", "rapid.nofailfile": "true"} {
-		if err := flag.Set(name, value); err != nil {
-			t.Fatal(err)
-		}
-	}
 	total, seen := 0, map[string]int{}
 	for (total < enough || len(unmet(seen)) > 0 && total < 5*enough) && !t.Failed() {
 		rapid.Check(t, func(rt *rapid.T) {
@@ -1043,7 +1046,7 @@ func TestModel(t *testing.T) {
 			for range 6 {
 				w.grant()
 			}
-			rt.Repeat(map[string]func(*rapid.T){
+			acts := map[string]func(*rapid.T){
 				"":             func(*rapid.T) { w.check() },
 				"grant":        w.step(w.grant),
 				"replace":      w.step(w.replace),
@@ -1074,7 +1077,10 @@ func TestModel(t *testing.T) {
 				"approve most": w.step(w.approve),
 				"restart":      w.step(w.restart),
 				"follow":       w.step(func() { w.node().catchUp() }),
-			})
+			}
+			for range 3 { // one is too short for what takes several people
+				rt.Repeat(acts)
+			}
 			w.lab.audit(rt)
 			total += w.steps
 		})

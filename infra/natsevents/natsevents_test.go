@@ -215,7 +215,7 @@ func (in *installation) mustMatch(t testing.TB) {
 	t.Helper()
 	want := in.mustSettle(t)
 	got := make([][]published, len(want))
-	for _, m := range in.mustRead(t) {
+	for _, m := range in.mustReadAll(t, want) {
 		c, err := projections.ParsePublicCursor(m.cursor)
 		if err != nil {
 			t.Fatal(err)
@@ -229,6 +229,19 @@ func (in *installation) mustMatch(t testing.TB) {
 		}) {
 			t.Errorf("partition %d: got %d events, want the %d of the log, each once and in order\ngot  %s\nwant %s",
 				p, len(got[p]), len(want[p]), ids(got[p]), ids(want[p]))
+		}
+	}
+}
+
+// mustReadAll reads until there are as many events as are wanted. Whoever reads
+// from a server that was away may be told that there are no more, for a while.
+func (in *installation) mustReadAll(t testing.TB, want [][]published) []published {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for all := in.mustRead(t); ; all = in.mustRead(t) {
+		if len(all) >= len(slices.Concat(want...)) || wait.For(ctx, 50*time.Millisecond) != nil {
+			return all
 		}
 	}
 }

@@ -81,7 +81,7 @@ func TestEachRowIsThereOnceWhateverCallFails(t *testing.T) {
 						}
 						n.log.FailSettle(nil)
 					}
-					time.Sleep(time.Minute)
+					time.Sleep(10 * time.Minute) // two calls in three fail, and each is tried again after seconds
 					if failures.Load() == 0 {
 						t.Errorf("got no failure of %s, want some", call)
 					}
